@@ -1,0 +1,106 @@
+"""What a plan and a driver say to each other.
+
+A *plan* is a generator that decides everything about a piece of work (requests, retries, negotiation, parsing,
+proof) and does no I/O. It yields steps; a driver in ``transport`` performs them and sends the outcome back:
+
+=================  ==========================================  =====================================
+the plan yields    the driver does                             the driver sends back
+=================  ==========================================  =====================================
+``Call``           sends it and reads the whole answer         ``Answer`` with status, headers, body
+``Call(stream)``   sends it and reads the head of the answer   ``Answer`` with an empty body
+``READ``           waits for bytes of the open stream          bytes as they came; ``b""`` at a clean end
+``Pause``          waits                                       ``None``
+``Emit``           hands the items to the caller               ``None``
+=================  ==========================================  =====================================
+
+A failed step is thrown into the plan as a ``ProviderError``, so that the plan can retry or add what it knows.
+A ``Call`` or the plan's end closes the open stream: an answer that was not read to its end is aborted, which stops
+the generation on the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of one request, in seconds; ``None`` means no limit.
+
+    The total has none by default: a long answer is not a failure, a silent server is.
+    """
+
+    connect: float | None = 10.0
+    """Until the connection stands, TLS included."""
+    first_byte: float | None = None
+    """From the sent request to the first byte of the answer. vLLM queues without limit, so none by default."""
+    idle: float | None = 120.0
+    """Between two reads of an answer that has begun."""
+    total: float | None = None
+    """From the first step to the last byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request."""
+
+    method: str
+    url: str
+    """Absolute: ``http://host:port/path``, ``https://...``, or ``http+unix://%2Frun%2Fvllm.sock/path``."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    stream: bool = False
+    """Read the body step by step with ``READ``."""
+    timeouts: Timeouts = Timeouts()
+    repeatable: bool = False
+    """May be sent again after a failure in which no byte of an answer arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a ``Call``; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    elapsed: float = 0.0
+    """Seconds from the start of the call to the head of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Hand these items to the caller, in order."""
+
+    items: list[object]
+
+
+class _Read:
+    """Type of ``READ``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "READ"
+
+
+READ: Final = _Read()
+
+Step: TypeAlias = Call | _Read | Pause
+Outcome: TypeAlias = Answer | bytes | None
+Plan: TypeAlias = Generator[Step, "Answer", ResultT]
+"""A plan with one result. It yields ``Call`` and ``Pause`` only, and is resumed with an ``Answer``."""
+StreamPlan: TypeAlias = Generator["Step | Emit", "Answer | bytes | None", None]
+"""A plan that hands out items while it runs."""
