@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Timeouts:
 
     connect: float | None = 10.0
     """Until the connection stands, TLS included."""
-    first_byte: float | None = None
-    """From the sent request to the first byte of the answer. vLLM queues without limit, so none by default."""
+    first_byte: float | None = 600.0
+    """From the sent request to the first byte of the body; vLLM sends the head of a stream while it still queues."""
     idle: float | None = 120.0
-    """Between two reads of an answer that has begun."""
+    """Between two reads of a body that has begun."""
     total: float | None = None
-    """From the first step to the last byte."""
+    """From the start of the call to the last byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,6 @@ class Pause:
     seconds: float
 
 
-ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
@@ -99,8 +98,7 @@ class _Read:
 READ: Final = _Read()
 
 Step: TypeAlias = Call | _Read | Pause
-Outcome: TypeAlias = Answer | bytes | None
-Plan: TypeAlias = Generator[Step, "Answer", ResultT]
-"""A plan with one result. It yields ``Call`` and ``Pause`` only, and is resumed with an ``Answer``."""
-StreamPlan: TypeAlias = Generator["Step | Emit", "Answer | bytes | None", None]
+Plan: TypeAlias = Generator[Step, Any, ResultT]
+"""A plan with one result."""
+StreamPlan: TypeAlias = Generator[Step | Emit, Any, None]
 """A plan that hands out items while it runs."""

@@ -1,0 +1,123 @@
+"""Settings, and where each one came from.
+
+Order, later beats earlier: default, ``/etc/abstractcore/config.toml``, the user's ``config.toml``, the project's
+``abstractcore.toml``, the environment, an explicit argument. An empty environment variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import ConfigurationError
+
+SYSTEM_FILE: Final = Path("/etc/abstractcore/config.toml")
+PROJECT_FILE: Final = Path("abstractcore.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the settings table."""
+
+    name: str
+    """Dotted, as in the TOML files: ``vllm.base_url``."""
+    default: str | None
+    env: tuple[str, ...]
+    """Environment variables, the first that is set wins."""
+    doc: str
+    secret: bool = False
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("default.provider", "vllm", ("ABSTRACTCORE_PROVIDER",), "Provider of the command line when none is named."),
+    Setting("default.model", None, ("ABSTRACTCORE_MODEL",), "Model of the command line when none is named."),
+    Setting("vllm.base_url", "http://localhost:8000/v1", ("VLLM_BASE_URL",), "Address of the vLLM server."),
+    Setting("vllm.api_key", "EMPTY", ("VLLM_API_KEY",), "Key of the vLLM server.", secret=True),
+    Setting("cache.dir", None, ("ABSTRACTCORE_CACHE",), "Folder for downloaded servers and models."),
+)
+TABLE: Final[Mapping[str, Setting]] = {row.name: row for row in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting's value and its origin."""
+
+    name: str
+    value: str | None
+    origin: str
+    """``argument``, the environment variable's name, ``FILE``, or ``default``."""
+
+    def shown(self) -> str:
+        """The value as it may be printed: secrets are hidden."""
+        if self.value is None:
+            return "(not set)"
+        return "(hidden)" if TABLE[self.name].secret and self.value != TABLE[self.name].default else self.value
+
+
+def user_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's settings file: ``$XDG_CONFIG_HOME/abstractcore/config.toml``, by default below ``~/.config``."""
+    base = environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "abstractcore" / "config.toml"
+
+
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder for heavy parts (servers, models); it may be deleted at any time and is rebuilt when missing."""
+    chosen = resolve("cache.dir", environ=environ).value
+    if chosen:
+        return Path(chosen).expanduser()
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "abstractcore"
+
+
+def resolve(
+    name: str,
+    argument: str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    files: tuple[Path, ...] | None = None,
+) -> Value:
+    """Finds a setting's value and origin.
+
+    Args:
+        name: A name from ``SETTINGS``.
+        argument: The explicit value; it always wins.
+        environ: The environment.
+        files: Settings files, strongest first; the standard places when left out.
+
+    Raises:
+        ConfigurationError: A settings file is not valid TOML, or holds something other than a string for this name.
+        KeyError: There is no such setting.
+    """
+    row = TABLE[name]
+    if argument is not None:
+        return Value(name, argument, "argument")
+    for variable in row.env:
+        if environ.get(variable):
+            return Value(name, environ[variable], variable)
+    for path in (PROJECT_FILE, user_file(environ), SYSTEM_FILE) if files is None else files:
+        found = _lookup(path, name)
+        if found is not None:
+            return Value(name, found, str(path))
+    return Value(name, row.default, "default")
+
+
+def _lookup(path: Path, name: str) -> str | None:
+    try:
+        node: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, PermissionError) as error:
+        raise ConfigurationError(
+            f"the settings file {path} can't be read", why=str(error), hint=f"mend or remove {path}"
+        ) from error
+    for part in name.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    if not isinstance(node, str):
+        raise ConfigurationError(f"{name} in {path} must be a string", why=f"it is {type(node).__name__}")
+    return node
