@@ -1,0 +1,278 @@
+"""What an answer must be, and the proof that it is.
+
+A constraint knows nothing of any server. It compiles itself locally before anything is sent (a regex that does not
+compile kills some server versions), proves a finished text, and can cut an unfinished one back to the longest prefix
+that satisfies it. Regexes, choices and grammars run on llguidance, whose matching takes linear time whatever the
+pattern; JSON is validated by jsonschema-rs. Regexes are Rust's: Unicode classes, no look-around, no back-references.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+
+from .errors import InvalidConstraintError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The outcome of checking a text against a constraint."""
+
+    holds: bool
+    checker: str
+    """What checked it: ``llguidance``, ``jsonschema-rs`` or ``membership``."""
+    why: str | None = None
+    """Where and how the text departs from the constraint."""
+
+
+class Constraint(ABC):
+    """Base of all constraints. Instances are immutable and compared by value."""
+
+    kind: ClassVar[str]
+    """The name of the constraint in vLLM's request: ``regex``, ``json``, ``choice`` or ``grammar``."""
+
+    @property
+    @abstractmethod
+    def value(self) -> Any:
+        """The constraint as it is sent."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Compiles the constraint locally.
+
+        Raises:
+            InvalidConstraintError: It does not compile; carries the engine's own message.
+        """
+
+    @abstractmethod
+    def prove(self, text: str) -> Proof:
+        """Checks a whole text."""
+
+    def trim(self, text: str) -> str | None:
+        """The longest prefix of ``text`` that satisfies the constraint, or ``None`` if there is none."""
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Constraint) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash((self.kind, msgspec.json.encode(self.value)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class _Matched(Constraint):
+    """A constraint that llguidance matches byte by byte."""
+
+    @abstractmethod
+    def _compiled(self) -> str:
+        """The grammar in llguidance's own form."""
+
+    def _matcher(self) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        matcher = LLMatcher(_byte_tokenizer(), self._compiled())
+        problem = matcher.get_error()
+        if problem:
+            raise InvalidConstraintError(
+                f"the {self.kind} does not compile: {_first_cause(problem)}", why=problem.strip(), hint=_HINTS[self.kind]
+            )
+        return matcher
+
+    def check(self) -> None:
+        self._matcher()
+
+    def prove(self, text: str) -> Proof:
+        matcher = self._matcher()
+        data = text.encode("utf-8", "surrogatepass")
+        fitting = matcher.validate_tokens(list(data))
+        if fitting < len(data):
+            at = len(data[:fitting].decode("utf-8", "ignore"))
+            return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
+        matcher.consume_tokens(list(data))
+        if not matcher.is_accepting():
+            return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
+        return Proof(True, "llguidance")
+
+    def trim(self, text: str) -> str | None:
+        matcher = self._matcher()
+        data = text.encode("utf-8", "surrogatepass")
+        longest = 0 if matcher.is_accepting() else None
+        for position, byte in enumerate(data[: matcher.validate_tokens(list(data))], start=1):
+            matcher.consume_token(byte)
+            if matcher.is_accepting():
+                longest = position
+        return None if longest is None else data[:longest].decode("utf-8")
+
+
+class Regex(_Matched):
+    """The whole text matches a regular expression.
+
+    Args:
+        pattern: Rust syntax; ``^`` and ``$`` around the whole are allowed and change nothing.
+    """
+
+    kind = "regex"
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    @property
+    def value(self) -> str:
+        return self.pattern
+
+    def _compiled(self) -> str:
+        from llguidance import LLMatcher
+
+        return LLMatcher.grammar_from_regex(self.pattern)
+
+
+class Grammar(_Matched):
+    """The whole text is a sentence of a context-free grammar.
+
+    Args:
+        text: The grammar, in GBNF/EBNF (``root ::= ...``) or Lark (``start: ...``).
+    """
+
+    kind = "grammar"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @property
+    def value(self) -> str:
+        return self.text
+
+    def _compiled(self) -> str:
+        from llguidance import LLMatcher
+        from llguidance.gbnf_to_lark import GbnfToLarkError, any_to_lark
+
+        try:
+            return LLMatcher.grammar_from_lark(any_to_lark(self.text))
+        except GbnfToLarkError as error:
+            raise InvalidConstraintError(
+                f"the grammar does not compile: {error}", why=str(error), hint=_HINTS["grammar"]
+            ) from error
+
+
+class Choice(Constraint):
+    """The text is one of the options.
+
+    Args:
+        options: At least one string; none of them empty.
+    """
+
+    kind = "choice"
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self.options = list(options) if not isinstance(options, str) else [options]
+
+    @property
+    def value(self) -> list[str]:
+        return self.options
+
+    def check(self) -> None:
+        if not self.options or not all(isinstance(option, str) and option for option in self.options):
+            raise InvalidConstraintError(
+                "the choice does not compile: it needs at least one option, and none may be empty",
+                why=f"the options are {self.options!r}",
+                hint="give a list of non-empty strings",
+            )
+
+    def prove(self, text: str) -> Proof:
+        if text in self.options:
+            return Proof(True, "membership")
+        return Proof(False, "membership", f"{text[:60]!r} is none of the {len(self.options)} options")
+
+
+class JsonSchema(Constraint):
+    """The text is a JSON document that satisfies a JSON Schema.
+
+    Args:
+        schema: A schema as ``dict`` or ``bool``, as a JSON string, or a pydantic model class.
+    """
+
+    kind = "json"
+
+    def __init__(self, schema: Any) -> None:
+        self.schema = _schema_of(schema)
+
+    @property
+    def value(self) -> Any:
+        return self.schema
+
+    def check(self) -> None:
+        import jsonschema_rs
+
+        try:
+            jsonschema_rs.meta.validate(self.schema)
+            self._validator()
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            raise InvalidConstraintError(
+                f"the json does not compile: {_first_cause(str(error))}", why=str(error), hint=_HINTS["json"]
+            ) from error
+
+    def _validator(self) -> Any:
+        import jsonschema_rs
+
+        return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
+
+    def prove(self, text: str) -> Proof:
+        try:
+            document = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            return Proof(False, "jsonschema-rs", f"not a JSON document: {error}")
+        error = next(iter(self._validator().iter_errors(document)), None)
+        if error is None:
+            return Proof(True, "jsonschema-rs")
+        where = "/".join(map(str, error.instance_path))
+        return Proof(False, "jsonschema-rs", f"at /{where}: {error.message}")
+
+
+_HINTS: Final = {
+    "regex": "mend the pattern; it is a Rust regular expression: no look-around, no back-references, no \\b",
+    "grammar": "mend the grammar; it is GBNF/EBNF (root ::= ...) or Lark (start: ...)",
+    "json": "mend the schema; it is JSON Schema, by default draft 2020-12",
+}
+
+
+def _first_cause(problem: str) -> str:
+    """The one line of an engine's message that names the cause."""
+    lines = [line.strip() for line in problem.strip().splitlines()]
+    named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return named[0] if named else lines[0] if lines else "no reason given"
+
+
+def _refuse_remote(uri: str) -> Any:
+    raise ValueError(f"the schema refers to {uri}, which is never fetched; put it under $defs")
+
+
+def _schema_of(schema: Any) -> Any:
+    if isinstance(schema, str):
+        try:
+            return msgspec.json.decode(schema)
+        except msgspec.DecodeError as error:
+            raise InvalidConstraintError(
+                "guided_json is a string but not JSON", why=str(error), hint="pass a dict, a JSON string or a class"
+            ) from error
+    if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
+        return schema.model_json_schema()
+    if isinstance(schema, dict | bool):
+        return schema
+    raise InvalidConstraintError(
+        "guided_json takes a dict, a JSON string or a pydantic model class", why=f"it is {type(schema).__name__}"
+    )
+
+
+@lru_cache(maxsize=1)
+def _byte_tokenizer() -> LLTokenizer:
+    from llguidance import LLTokenizer
+
+    return LLTokenizer("byte")

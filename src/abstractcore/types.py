@@ -1,0 +1,181 @@
+"""What goes into a backend and what comes out, the same for all providers.
+
+The records are ``msgspec.Struct``: typed, compared by value, and cheap enough to make one for every streamed token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+FinishReason: TypeAlias = str
+"""``stop``, ``length``, ``tool_calls``, ``abort`` or whatever the server reports."""
+OnCut: TypeAlias = Literal["raise", "trim"]
+
+
+class ToolCall(Struct, kw_only=True):
+    """A tool that the model wants to have called."""
+
+    name: str
+    arguments: dict[str, Any]
+    call_id: str | None = None
+
+
+class Message(Struct):
+    """One message of a conversation."""
+
+    role: str
+    """``system``, ``user``, ``assistant`` or ``tool``."""
+    content: str | list[dict[str, Any]]
+    """Text, or content parts in OpenAI's form."""
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class Usage(Struct):
+    """Token counts as the server reports them. Readable by attribute and, as in earlier versions, by key."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int | None = None
+    """Input tokens that the server took from its prefix cache, if it says."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __getitem__(self, key: str) -> int:
+        name = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}.get(key, key)
+        if name not in ("input_tokens", "output_tokens", "total_tokens"):
+            raise KeyError(key)
+        value: int = getattr(self, name)
+        return value
+
+    def get(self, key: str, default: int | None = None) -> int | None:
+        """Like ``dict.get``."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
+class TokenLogprob(Struct):
+    """A generated token with its log probability (natural logarithm)."""
+
+    token: str
+    logprob: float
+    top: dict[str, float] = field(default_factory=dict)
+    """The likeliest tokens at this place, as many as were asked for."""
+
+
+class Alternative(Struct, kw_only=True):
+    """One of several answers to the same prompt (``n`` or beam search)."""
+
+    index: int
+    content: str
+    finish_reason: FinishReason | None = None
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    reasoning: str | None = None
+    logprobs: list[TokenLogprob] | None = None
+    score: float | None = None
+    """Sum of the token log probabilities, where they are known."""
+
+
+class GenerateResponse(Struct, kw_only=True):
+    """An answer, or one chunk of a streamed answer.
+
+    In a stream ``content`` holds what is new. The last chunk has no content; it carries ``finish_reason``, ``usage``
+    and ``metadata``, and only comes when the stream ended well and a constraint, if any, was proved.
+    """
+
+    content: str = ""
+    model: str | None = None
+    """The model or adapter that answered, in the server's words."""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    reasoning: str | None = None
+    logprobs: list[TokenLogprob] | None = None
+    alternatives: list[Alternative] = field(default_factory=list)
+    """The other answers, best first after a beam search, in the server's order otherwise."""
+    index: int = 0
+    """In a stream with several answers: the one that this chunk belongs to."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """``request_id``, ``server_version``, ``constraint`` (kind, spelling, proof), ``emulated``, ``timings``."""
+    raw_response: Any = None
+    """The server's answer as it came, decoded."""
+    gen_time: float | None = None
+    """Milliseconds from the request to the last byte."""
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens of the prompt."""
+        return self.usage.input_tokens if self.usage else None
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of the answer."""
+        return self.usage.output_tokens if self.usage else None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Tokens of prompt and answer."""
+        return self.usage.total_tokens if self.usage else None
+
+    def has_tool_calls(self) -> bool:
+        """Whether the model wants tools to be called."""
+        return bool(self.tool_calls)
+
+
+class Adapter(Struct, frozen=True):
+    """A LoRA adapter that a server has loaded."""
+
+    name: str
+    path: str | None = None
+    parent: str | None = None
+    """The base model it belongs to."""
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """What a server says about a model that it serves."""
+
+    id: str
+    context_length: int | None = None
+    """Most tokens of prompt and answer together."""
+    parent: str | None = None
+    """Set for adapters: their base model."""
+    root: str | None = None
+    """Where the weights come from: a hub id or a path on the server."""
+    owned_by: str | None = None
+    adapters: tuple[str, ...] = ()
+    """Names of the adapters loaded on this model."""
+
+
+class GenerateRequest(Struct, kw_only=True):
+    """A request as the plans see it: every option named, nothing decided yet."""
+
+    messages: list[dict[str, Any]]
+    """In OpenAI's form."""
+    raw_prompt: str | None = None
+    """A prompt for the completions endpoint, sent as it is, without a chat template."""
+    model: str | None = None
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """Sampling parameters by their OpenAI names."""
+    max_output_tokens: int | None = None
+    n: int = 1
+    logprobs: int | None = None
+    """How many of the likeliest tokens to report at each place; 0 for the chosen one only."""
+    constraint: Any = None
+    """A constraint of ``abstractcore.constraint``."""
+    on_cut: OnCut | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    allow_unknown: bool = False
+    timeout: float | None | UnsetType = UNSET
+    """Total seconds."""
+    request_id: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options that only some providers know."""
