@@ -18,7 +18,7 @@ import msgspec
 from .errors import InvalidConstraintError
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLTokenizer
+    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class _Matched(Constraint):
     def _matcher(self) -> LLMatcher:
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(_byte_tokenizer(), self._compiled())
+        matcher = LLMatcher(_byte_tokenizer(), self._compiled(), log_level=0, limits=_limits())
         problem = matcher.get_error()
         if problem:
             raise InvalidConstraintError(
@@ -93,10 +93,12 @@ class _Matched(Constraint):
         matcher = self._matcher()
         data = text.encode("utf-8", "surrogatepass")
         fitting = matcher.validate_tokens(list(data))
+        matcher.consume_tokens(list(data[:fitting]))
         if fitting < len(data):
+            if _gave_up(matcher):
+                return Proof(False, "llguidance", f"the {self.kind} is too complex to be checked on this text")
             at = len(data[:fitting].decode("utf-8", "ignore"))
             return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
-        matcher.consume_tokens(list(data))
         if not matcher.is_accepting():
             return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
         return Proof(True, "llguidance")
@@ -152,11 +154,11 @@ class Grammar(_Matched):
 
     def _compiled(self) -> str:
         from llguidance import LLMatcher
-        from llguidance.gbnf_to_lark import GbnfToLarkError, any_to_lark
+        from llguidance.gbnf_to_lark import any_to_lark
 
         try:
             return LLMatcher.grammar_from_lark(any_to_lark(self.text))
-        except GbnfToLarkError as error:
+        except Exception as error:  # the converter raises bare Exception for a missing root rule
             raise InvalidConstraintError(
                 f"the grammar does not compile: {error}", why=str(error), hint=_HINTS["grammar"]
             ) from error
@@ -268,6 +270,27 @@ def _schema_of(schema: Any) -> Any:
         return schema
     raise InvalidConstraintError(
         "guided_json takes a dict, a JSON string or a pydantic model class", why=f"it is {type(schema).__name__}"
+    )
+
+
+def _gave_up(matcher: LLMatcher) -> bool:
+    """Whether the matcher stopped at one of its own limits rather than at the text."""
+    if not matcher.is_error() and not matcher.is_stopped():
+        matcher.compute_bitmask()
+    return matcher.is_error()
+
+
+@lru_cache(maxsize=1)
+def _limits() -> LLParserLimits:
+    from llguidance import LLParserLimits
+
+    # Ten times the defaults and more: a server spends them per token, a proof once per answer (0.2 s at worst).
+    return LLParserLimits(
+        initial_lexer_fuel=10_000_000,
+        step_lexer_fuel=10_000_000,
+        max_lexer_states=500_000,
+        max_items_in_row=20_000,
+        step_max_items=500_000,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 FinishReason: TypeAlias = str
@@ -106,10 +107,15 @@ class GenerateResponse(Struct, kw_only=True):
     """In a stream with several answers: the one that this chunk belongs to."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """``request_id``, ``server_version``, ``constraint`` (kind, spelling, proof), ``emulated``, ``timings``."""
-    raw_response: Any = None
-    """The server's answer as it came, decoded."""
+    raw_body: bytes | None = None
+    """The server's answer as it came; ``None`` in streams."""
     gen_time: float | None = None
     """Milliseconds from the request to the last byte."""
+
+    @property
+    def raw_response(self) -> Any:
+        """The server's answer as it came, decoded; ``None`` in streams."""
+        return None if self.raw_body is None else msgspec.json.decode(self.raw_body)
 
     @property
     def input_tokens(self) -> int | None:
