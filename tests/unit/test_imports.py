@@ -1,0 +1,40 @@
+"""What an import costs: users pay for what they use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded for a statement, beyond those it starts with."""
+    script = (
+        f"import json, sys; before = set(sys.modules); {statement}; print(json.dumps(list(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(run.stdout))
+
+
+def third_party(modules: set[str]) -> set[str]:
+    """Top-level names that come neither with Python nor from here."""
+    names = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    return names - {"abstractcore", "typing_extensions"}  # msgspec looks for the latter and does without
+
+
+def test_the_package_loads_nothing_but_itself() -> None:
+    assert modules_after("import abstractcore") <= {"abstractcore", "__future__"}
+
+
+def test_errors_and_types_need_msgspec_at_most() -> None:
+    modules = modules_after("from abstractcore import GenerateResponse, Message, ProviderError, Regex")
+    assert third_party(modules) <= {"msgspec"}
+    assert not modules & {"asyncio", "socket", "ssl", "subprocess"}
+
+
+def test_the_factory_loads_no_checker_before_a_constraint_needs_it() -> None:
+    assert third_party(modules_after("from abstractcore import create_llm")) <= {"msgspec"}
+
+
+def test_the_command_line_starts_with_click_alone() -> None:
+    assert third_party(modules_after("import abstractcore.cli.main")) <= {"click", "msgspec"}
