@@ -1,49 +1,83 @@
-# The tasks of this repository; `make` lists them. GNU make, Python 3.11+ and pip are all they need.
+# The tasks of this repository; `make` lists them. GNU make, Python 3.11 or newer and its pip are all they need.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help
+VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
+
+.PHONY: help setup demo test test-unit test-live lint format check build clean
+
 help: ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo "demo, test, test-live: $(VLLM_SIZE)"
 
-# Each stamp stands for one set of installed packages and is renewed when pyproject.toml changes.
+setup: $(VENV)/.stamp-dev ## Make .venv with all that development needs (downloads about 55 MB)
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "error: $(PYTHON) is missing or older than 3.11; try: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV) \
-		|| { rm -rf $(VENV); echo "error: no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@$(PIP) install --upgrade 'pip>=25.1'
+demo: $(VENV)/.stamp-runtime ## Start a real vLLM on this machine and ask it (about 1 GB the first time, see below)
+	@echo "$(VLLM_SIZE)"
+	$(BIN)/abstractcore demo
 
-$(VENV)/.stamp-runtime: pyproject.toml | $(BIN)/python
-	@echo "Installing abstractcore and what it needs (downloads about 15 MB)"
-	@$(PIP) install --editable .
-	@touch $@
+test: test-unit test-live ## Run all tests: the fast ones, then those against a real vLLM (see below)
 
-$(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-runtime
-	@echo "Installing the test tools (downloads about 15 MB)"
-	@$(PIP) install --group test
-	@touch $@
+test-unit: $(VENV)/.stamp-test ## Run the fast tests; they use no network and no server
+	$(BIN)/pytest tests/unit tests/docs
 
-$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
-	@echo "Installing the lint and build tools (downloads about 30 MB)"
-	@$(PIP) install --group dev
-	@touch $@
+test-live: $(VENV)/.stamp-test ## Run the tests against a real vLLM on the CPU (see below)
+	@echo "$(VLLM_SIZE)"
+	$(BIN)/pytest tests/live
 
-.PHONY: setup
-setup: $(VENV)/.stamp-dev ## Create .venv with everything for development
-
-.PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.stamp-dev ## Mend style, as far as a tool can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: lint test ## Run lint and all tests
+
+build: $(VENV)/.stamp-dev ## Build the wheel and the source archive into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean: ## Remove .venv, dist and caches from this folder; ~/.cache/abstractcore stays
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp stands for a set of installed packages and is made anew when pyproject.toml changes.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is missing or older than 3.11" >&2; \
+		echo "try:   make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "error: $(PYTHON) has no venv module" >&2; \
+		echo "try:   apt install python3-venv    (Debian, Ubuntu)" >&2; exit 1; }
+
+$(VENV)/.stamp-runtime: pyproject.toml | $(BIN)/python
+	@echo "Installing pip and abstractcore (downloads about 12 MB)"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-runtime
+	@echo "Installing the test tools (downloads about 11 MB)"
+	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
+	@echo "Installing the lint and build tools (downloads about 32 MB)"
+	@$(PIP) install --group dev
+	@touch $@
