@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from abstractcore.settings import SETTINGS, Setting
 from tests.docs.blocks import PAGES, ROOT, blocks, commands, run
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -47,3 +48,12 @@ def test_the_pages_hold_something_to_run() -> None:
     tiers = [block.tier for page in PAGES for block in blocks(page)]
     assert "offline" in tiers
     assert "live" in tiers
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_the_readme_lists_every_setting(setting: Setting) -> None:
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    for variable in setting.env:
+        (row,) = [row for row in rows if row.startswith(f"| `{variable}` |")]
+        assert setting.default is None or f"`{setting.default}`" in row
+        assert setting.doc.removesuffix(".") in row
