@@ -1,0 +1,50 @@
+"""How long connections are trusted, and which time limit of a request runs out next. Pure: the caller has the clock."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from ..wire.call import Timeouts
+
+NEVER: Final = inf
+KEEP_ALIVE: Final = 3.0
+"""Seconds after which an idle connection is not trusted any more; vLLM closes its own after 5."""
+STALE_WITHIN: Final = 1.0
+"""A reused connection that breaks this soon was stale; later, the server may have worked on the request."""
+
+
+class Deadlines:
+    """The limits of one request as points on a monotonic clock."""
+
+    __slots__ = ("_first_byte_at", "_timeouts", "_total_at")
+
+    def __init__(self, timeouts: Timeouts, started: float) -> None:
+        self._timeouts = timeouts
+        self._total_at = NEVER if timeouts.total is None else started + timeouts.total
+        self._first_byte_at = NEVER
+
+    def connecting(self, now: float) -> tuple[float, str]:
+        """When a connection that is tried from now on must stand, and the phase that ends then."""
+        limit = self._timeouts.connect
+        return self._sooner(NEVER if limit is None else now + limit, "connect")
+
+    def sent(self, now: float) -> None:
+        """The request goes out now."""
+        limit = self._timeouts.first_byte
+        self._first_byte_at = NEVER if limit is None else now + limit
+
+    def waiting(self, now: float, *, begun: bool) -> tuple[float, str]:
+        """When the next bytes of the answer must come; ``begun`` says whether its body has."""
+        if not begun:
+            return self._sooner(self._first_byte_at, "first_byte")
+        limit = self._timeouts.idle
+        return self._sooner(NEVER if limit is None else now + limit, "idle")
+
+    def seconds(self, phase: str) -> float:
+        """The limit of a phase, for the error message."""
+        limit: float = getattr(self._timeouts, phase)
+        return limit
+
+    def _sooner(self, at: float, phase: str) -> tuple[float, str]:
+        return (self._total_at, "total") if self._total_at < at else (at, phase)

@@ -1,0 +1,65 @@
+"""How what goes wrong on a connection becomes an error of ours."""
+
+from __future__ import annotations
+
+from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
+from ..wire.http1 import FramingError, TruncatedError
+from .route import Route
+
+_WAITED_FOR = {
+    "connect": "no connection to {url} within {limit:g} s",
+    "first_byte": "{url} sent nothing of an answer's body within {limit:g} s",
+    "idle": "{url} fell silent within an answer for {limit:g} s",
+    "total": "the answer of {url} was not complete within {limit:g} s",
+}
+
+
+def timed_out(url: str, phase: str, limit: float) -> RequestTimeoutError:
+    """A time limit ran out."""
+    error = RequestTimeoutError(_WAITED_FOR[phase].format(url=url, limit=limit), url=url)
+    error.phase = phase
+    return error
+
+
+def connect_failed(route: Route, cause: Exception) -> ConnectionFailedError:
+    """No connection came to be."""
+    where = f"{route.shown}{route.via}"
+    what = f"TLS with {where} failed" if _is_tls(cause) else f"cannot connect to {where}"
+    return ConnectionFailedError(f"{what}: {_reason(cause)}", url=route.shown)
+
+
+def exchange_failed(url: str, cause: Exception, *, delivered: bool, in_body: bool) -> ProviderError:
+    """A connection broke, or what came over it makes no sense.
+
+    Args:
+        url: As errors may show it.
+        cause: An ``OSError`` or ``FramingError``.
+        delivered: Whether any byte of an answer had arrived.
+        in_body: Whether the head of the answer had arrived.
+    """
+    if isinstance(cause, FramingError) and not isinstance(cause, TruncatedError) and not in_body:
+        return ProviderAPIError(f"{url} did not answer in HTTP/1.1: {cause}", url=url)
+    where = "within the answer" if delivered else "before any answer"
+    error = ConnectionFailedError(f"the connection to {url} broke {where}: {_reason(cause)}", url=url)
+    error.delivered = delivered
+    return error
+
+
+def closed_here(url: str) -> ConnectionFailedError:
+    """Somebody closed the exchange while it was being read."""
+    error = ConnectionFailedError(f"the answer of {url} was closed on this side", url=url)
+    error.delivered = True
+    return error
+
+
+def _is_tls(cause: Exception) -> bool:
+    return type(cause).__module__ == "ssl"  # without importing ssl
+
+
+def _reason(cause: Exception) -> str:
+    """The operating system's words, without the number and without a guess of ours."""
+    if _is_tls(cause):
+        verify = getattr(cause, "verify_message", "")
+        return verify or getattr(cause, "reason", "") or str(cause)
+    strerror = getattr(cause, "strerror", None)
+    return strerror or str(cause) or type(cause).__name__
