@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from abstractcore.errors import ProviderAPIError
+from ..errors import ProviderAPIError
 
 MAX_LINE_BYTES: Final = 1 << 20
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from abstractcore.errors import ProviderAPIError
+from ..errors import ProviderAPIError
 
 MAX_EVENT_BYTES: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
