@@ -14,13 +14,14 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ..errors import DeployError
 
 _PROC: Final = Path("/proc")
+_HAS_PROC: Final = (_PROC / "self" / "stat").exists()
 _TAIL: Final = 40
 
 
@@ -44,6 +45,8 @@ class ServerProcess:
     """The kernel's start time of the leader; a recycled pid has another one."""
     log: str
     """Path of the file that takes its output."""
+    note: Mapping[str, str] = field(default_factory=dict)
+    """What the starter wants to know when it finds the server again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def run(
     on_line: Callable[[str], None] = lambda line: None,
     on_tick: Callable[[], None] = lambda: None,
     tick: float = 0.5,
+    limit: float | None = None,
     hold: Sequence[int] = (),
 ) -> Finished:
     """Runs a command to its end; if the caller is interrupted, its whole process group is stopped first.
@@ -72,17 +76,24 @@ def run(
         on_line: Gets each line of output as it comes.
         on_tick: Called about every ``tick`` seconds while the command runs.
         tick: Seconds.
+        limit: Seconds after which the command is stopped.
         hold: File descriptors that the command keeps open, such as a lock's: the lock then lasts as long as the
             command, even if this process is killed.
 
     Raises:
-        DeployError: The program can't be started at all.
+        DeployError: The program can't be started at all, or ran past its limit.
     """
     began = time.monotonic()
     tail: deque[str] = deque(maxlen=_TAIL)
+
+    def ticked() -> None:
+        if limit is not None and time.monotonic() - began > limit:
+            raise DeployError(f"{argv[0]} did not end within {limit:.0f} s")
+        on_tick()
+
     process = _spawn(argv, env=env, stdout=subprocess.PIPE, pass_fds=tuple(hold))
     try:
-        for line in _lines(process, on_tick, tick):
+        for line in _lines(process, ticked, tick):
             tail.append(line)
             on_line(line)
         code = process.wait()
@@ -97,7 +108,7 @@ def run(
 
 
 def start_server(
-    argv: Sequence[str], *, env: Mapping[str, str], log: Path, pid_file: Path, cwd: Path | None = None
+    argv: Sequence[str], *, env: Mapping[str, str], log: Path, pid_file: Path, note: Mapping[str, str] | None = None
 ) -> ServerProcess:
     """Starts a server that outlives this process.
 
@@ -106,7 +117,7 @@ def start_server(
         env: The complete environment.
         log: Takes its output; an older log is replaced.
         pid_file: Where ``find_server`` will look for it.
-        cwd: Its working folder.
+        note: Kept in the pid file.
 
     Raises:
         DeployError: The program can't be started at all.
@@ -114,9 +125,10 @@ def start_server(
     log.parent.mkdir(parents=True, exist_ok=True)
     pid_file.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = _spawn(argv, env=env, stdout=output.fileno(), cwd=cwd)
+        process = _spawn(argv, env=env, stdout=output.fileno())
     try:
-        server = ServerProcess(process.pid, _started(process.pid) or "", str(log))
+        row = _find(process.pid)
+        server = ServerProcess(process.pid, row.started if row else "", str(log), dict(note or {}))
         scratch = pid_file.with_suffix(".new")
         scratch.write_text(json.dumps(asdict(server)), encoding="utf-8")
         scratch.replace(pid_file)
@@ -131,7 +143,7 @@ def find_server(pid_file: Path) -> ServerProcess | None:
     """The server of a pid file if it, or any process it left behind, still runs."""
     try:
         fields = json.loads(pid_file.read_text(encoding="utf-8"))
-        server = ServerProcess(int(fields["pid"]), str(fields["started"]), str(fields["log"]))
+        server = ServerProcess(int(fields["pid"]), str(fields["started"]), str(fields["log"]), dict(fields["note"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return server if server_members(server) else None
@@ -140,15 +152,16 @@ def find_server(pid_file: Path) -> ServerProcess | None:
 def is_alive(server: ServerProcess) -> bool:
     """Whether the server's leader runs; a recycled pid doesn't count."""
     _reap(server.pid)
-    return any(row.pid == server.pid and row.started == server.started for row in _table())
+    row = _find(server.pid)
+    return row is not None and row.started == server.started
 
 
 def server_members(server: ServerProcess) -> tuple[int, ...]:
     """The pids of the server and its children, also those that outlived it."""
     _reap(server.pid)
     group = [row for row in _table() if row.group == server.pid]
-    if any(row.pid == server.pid for row in group):
-        leader = next(row for row in group if row.pid == server.pid)
+    leader = next((row for row in group if row.pid == server.pid), None)
+    if leader:
         return tuple(row.pid for row in group) if leader.started == server.started else ()
     return tuple(row.pid for row in group if _writes_to(row.pid, server.log))
 
@@ -197,7 +210,6 @@ def _spawn(
     env: Mapping[str, str],
     stdout: int,
     pass_fds: tuple[int, ...] = (),
-    cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -208,7 +220,6 @@ def _spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=pass_fds,
-            cwd=cwd,
         )
     except OSError as error:
         raise DeployError(f"{argv[0]} can't be started", why=str(error)) from error
@@ -218,11 +229,15 @@ def _lines(process: subprocess.Popen[bytes], on_tick: Callable[[], None], tick: 
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     pending = b""
+    due = time.monotonic() + tick
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(tick):
+            ready = selector.select(max(0.0, due - time.monotonic()))
+            if time.monotonic() >= due:
+                due = time.monotonic() + tick
                 on_tick()
+            if not ready:
                 continue
             data = os.read(descriptor, 65536)
             *whole, pending = (pending + data).replace(b"\r", b"\n").split(b"\n")
@@ -231,34 +246,34 @@ def _lines(process: subprocess.Popen[bytes], on_tick: Callable[[], None], tick: 
                     yield line.decode("utf-8", "replace")
             if not data:
                 return
-            on_tick()
 
 
 def _table() -> list[_Row]:
     """All living processes."""
-    if not (_PROC / "self" / "stat").exists():
+    if not _HAS_PROC:
         return _table_from_ps()
-    rows = []
-    for name in os.listdir(_PROC):
-        if name.isdigit() and (row := _row(int(name))):
-            rows.append(row)
-    return rows
+    rows = (_row(int(folder.name)) for folder in _PROC.iterdir() if folder.name.isdigit())
+    return [row for row in rows if row]
+
+
+def _find(pid: int) -> _Row | None:
+    if _HAS_PROC:
+        return _row(pid)
+    return next((row for row in _table_from_ps() if row.pid == pid), None)
 
 
 def _row(pid: int) -> _Row | None:
     try:
         stat = (_PROC / str(pid) / "stat").read_bytes()
     except OSError:
-        return None  # it ended meanwhile
+        return None  # it has ended
     fields = stat[stat.rindex(b")") + 2 :].split()
     state, group, started = fields[0], fields[2], fields[19]
     return None if state in b"ZX" else _Row(pid, int(group), started.decode())
 
 
 def _table_from_ps() -> list[_Row]:
-    text = subprocess.run(
-        ["ps", "-axo", "pid=,pgid=,stat=,lstart="], capture_output=True, text=True, check=True
-    ).stdout
+    text = subprocess.run(["ps", "-axo", "pid=,pgid=,stat=,lstart="], capture_output=True, text=True, check=True).stdout
     rows = []
     for line in text.splitlines():
         pid, group, state, started = line.split(None, 3)
@@ -267,14 +282,11 @@ def _table_from_ps() -> list[_Row]:
     return rows
 
 
-def _started(pid: int) -> str | None:
-    return next((row.started for row in _table() if row.pid == pid), None)
-
-
 def _writes_to(pid: int, log: str) -> bool:
     for descriptor in ("1", "2"):
         try:
-            if os.readlink(_PROC / str(pid) / "fd" / descriptor).removesuffix(" (deleted)") == os.path.realpath(log):
+            target = str((_PROC / str(pid) / "fd" / descriptor).readlink())
+            if target.removesuffix(" (deleted)") == str(Path(log).resolve()):
                 return True
         except OSError:
             continue

@@ -1,0 +1,1 @@
+"""Getting vLLM to run: on this machine as a process, or in containers."""
