@@ -144,9 +144,11 @@ class ConnectionFailedError(ProviderError):
     """No answer: connection refused or reset, host unknown.
 
     ``delivered`` says whether any byte of an answer had arrived; only a request without one is safe to repeat.
+    ``refused`` says that no connection came to be at all.
     """
 
     delivered: bool = False
+    refused: bool = False
 
 
 class ServerNotReadyError(ConnectionFailedError):

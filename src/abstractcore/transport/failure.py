@@ -25,7 +25,9 @@ def connect_failed(route: Route, cause: Exception) -> ConnectionFailedError:
     """No connection came to be."""
     where = f"{route.shown}{route.via}"
     what = f"TLS with {where} failed" if _is_tls(cause) else f"cannot connect to {where}"
-    return ConnectionFailedError(f"{what}: {_reason(cause)}", url=route.shown)
+    error = ConnectionFailedError(f"{what}: {_reason(cause)}", url=route.shown)
+    error.refused = not _is_tls(cause)
+    return error
 
 
 def exchange_failed(url: str, cause: Exception, *, delivered: bool, in_body: bool) -> ProviderError:
