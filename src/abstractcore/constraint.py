@@ -54,7 +54,11 @@ class Constraint(ABC):
     def prove(self, text: str) -> Proof:
         """Checks a whole text."""
 
-    def trim(self, text: str) -> str | None:
+    @abstractmethod
+    def complete(self, text: str) -> bool:
+        """Whether the text satisfies the constraint and nothing could follow: a length limit cut nothing off."""
+
+    def trim(self, text: str) -> str | None:  # noqa: ARG002 - a JSON document or a choice has no useful prefix
         """The longest prefix of ``text`` that satisfies the constraint, or ``None`` if there is none."""
         return None
 
@@ -102,6 +106,10 @@ class _Matched(Constraint):
         if not matcher.is_accepting():
             return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
         return Proof(True, "llguidance")
+
+    def complete(self, text: str) -> bool:
+        matcher = self._matcher()
+        return matcher.consume_tokens(list(text.encode())) and matcher.is_accepting() and matcher.is_stopped()
 
     def trim(self, text: str) -> str | None:
         matcher = self._matcher()
@@ -188,6 +196,9 @@ class Choice(Constraint):
                 hint="give a list of non-empty strings",
             )
 
+    def complete(self, text: str) -> bool:
+        return text in self.options and not any(o != text and o.startswith(text) for o in self.options)
+
     def prove(self, text: str) -> Proof:
         if text in self.options:
             return Proof(True, "membership")
@@ -226,16 +237,20 @@ class JsonSchema(Constraint):
 
         return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
 
+    def complete(self, text: str) -> bool:
+        # A number may be the beginning of a longer one; every other document has an end of its own.
+        return self.prove(text).holds and not text.rstrip()[-1].isdigit()
+
     def prove(self, text: str) -> Proof:
         try:
             document = msgspec.json.decode(text)
         except msgspec.DecodeError as error:
             return Proof(False, "jsonschema-rs", f"not a JSON document: {error}")
-        error = next(iter(self._validator().iter_errors(document)), None)
-        if error is None:
+        fault = next(iter(self._validator().iter_errors(document)), None)
+        if fault is None:
             return Proof(True, "jsonschema-rs")
-        where = "/".join(map(str, error.instance_path))
-        return Proof(False, "jsonschema-rs", f"at /{where}: {error.message}")
+        where = "/".join(map(str, fault.instance_path))
+        return Proof(False, "jsonschema-rs", f"at /{where}: {fault.message}")
 
 
 _HINTS: Final = {

@@ -1,0 +1,158 @@
+"""The address that a provider talks to, and the plan that sends one request to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import AbstractCoreError, ConfigurationError, ConnectionFailedError
+from ..transport.retry import RetryPolicy
+from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
+from ..wire.failure import read_failure, to_error
+from ..wire.openai import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server: where it is, how to name oneself, how long to wait.
+
+    Args:
+        provider: Name of the backend, for errors.
+        base_url: Address with the protocol's prefix, such as ``http://localhost:8000/v1``.
+        headers: Sent with every request.
+        timeouts: Limits of a request that names none.
+        retry: When to repeat a request.
+        down_hint: What to do when nothing answers.
+        key_hint: What to do when the key is refused.
+    """
+
+    provider: str
+    base_url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
+    down_hint: str | None = None
+    key_hint: str | None = None
+
+    @property
+    def root(self) -> str:
+        """The address without the ``/v1`` of the protocol."""
+        return self.base_url.removesuffix("/v1")
+
+    def get(self, url: str, *, timeouts: Timeouts | None = None) -> Call:
+        """A request that changes nothing."""
+        return Call("GET", url, self.headers, timeouts=timeouts or self.timeouts, repeatable=True)
+
+    def post(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        *,
+        stream: bool = False,
+        timeouts: Timeouts | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Call:
+        """A request with a JSON body."""
+        return Call(
+            "POST",
+            url,
+            {**self.headers, "content-type": "application/json", **(headers or {})},
+            encode(body),
+            stream=stream,
+            timeouts=timeouts or self.timeouts,
+            repeatable=repeatable,
+        )
+
+
+def base_url_of(text: str) -> str:
+    """Brings the forms in which people write a server's address into one.
+
+    Takes it with or without scheme, trailing slash and ``/v1``; ``unix:///run/vllm.sock`` becomes
+    ``http+unix://%2Frun%2Fvllm.sock/v1``.
+
+    Raises:
+        ConfigurationError: It is not the address of a server.
+    """
+    url = text.strip().rstrip("/")
+    if url.startswith("unix:"):
+        from urllib.parse import quote
+
+        path = url.removeprefix("unix:").removeprefix("//").removesuffix("/v1")
+        url = f"http+unix://{quote(path, safe='')}"
+    elif "://" not in url:
+        url = f"http://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "http+unix") or not parts.netloc:
+        raise ConfigurationError(
+            f"{text!r} is not the address of a server",
+            why=f"scheme {parts.scheme!r}, host {parts.netloc!r}",
+            hint="write it like http://localhost:8000/v1 or unix:///run/vllm.sock",
+        )
+    return url if url.endswith("/v1") else f"{url}/v1"
+
+
+def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
+    """Sends a request, again where the policy says so, and gives the answer whatever its status."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            answer: Answer = yield call
+        except ConnectionFailedError as error:
+            wait = endpoint.retry.after_failure(attempt, error, call)
+            if wait is None:
+                raise explained(endpoint, error) from error.__cause__
+        else:
+            wait = endpoint.retry.after_answer(attempt, answer)
+            if wait is None:
+                return answer
+        yield Pause(wait)
+
+
+def explained(endpoint: Endpoint, error: ConnectionFailedError) -> ConnectionFailedError:
+    """Adds what the transport can't know: which backend it is and how one starts it."""
+    error.provider = endpoint.provider
+    if error.refused:
+        error.why, error.message = error.message, f"no {endpoint.provider} server answers at {endpoint.base_url}"
+        error.args = (error.message,)
+    error.hint = error.hint or endpoint.down_hint
+    return error
+
+
+def checked(endpoint: Endpoint, call: Call, *, model: str | None = None) -> Plan[Answer]:
+    """Sends a request and gives its answer if the status is 2xx.
+
+    Raises:
+        ProviderError: The status says failure; carries the server's message.
+    """
+    answer = yield from send(endpoint, call)
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 - the success statuses of HTTP
+        body = (yield from _rest()) if call.stream else answer.body
+        raise failed(endpoint, call, answer, body, model=model)
+    return answer
+
+
+def failed(
+    endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model: str | None = None
+) -> AbstractCoreError:
+    """The error for a failure answer, or for a failure inside a 200 answer."""
+    error = to_error(
+        read_failure(body), answer.status, answer.headers, provider=endpoint.provider, url=call.url, model=model
+    )
+    if error.status in (401, 403):
+        error.hint = endpoint.key_hint
+    elif 300 <= answer.status < 400:  # noqa: PLR2004 - the redirect statuses of HTTP
+        error.hint = f"the server redirects to {answer.headers.get('location')}; give that address if you trust it"
+    elif error.status in (404, 405) and error.code is None:
+        error.hint = f"is {endpoint.base_url} the right address? It should end in /v1"
+    return error
+
+
+def _rest() -> Plan[bytes]:
+    parts = []
+    while data := (yield READ):
+        parts.append(data)
+    return b"".join(parts)

@@ -1,0 +1,64 @@
+"""Holds a finished answer against its constraint. The last step of every constrained call, on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..constraint import Constraint
+from ..errors import ConstraintViolationError, TruncatedOutputError
+from ..types import Alternative, GenerateRequest
+
+
+def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:
+    """Proves one answer, trims it if it was cut and may be trimmed, and says what was done.
+
+    Args:
+        answer: The answer; its ``content`` is shortened if it is trimmed.
+        request: The request that it answers.
+        spelling: The request field that carried the constraint.
+
+    Returns:
+        The entry ``constraint`` of the response's metadata.
+
+    Raises:
+        TruncatedOutputError: The length limit cut the answer before it was complete.
+        ConstraintViolationError: The answer does not satisfy the constraint.
+    """
+    constraint: Constraint = request.constraint
+    text = answer.content
+    record: dict[str, Any] = {"kind": constraint.kind, "spelling": spelling, "proved": True}
+    if answer.finish_reason == "length" and not constraint.complete(text):
+        return record | _trim(answer, request, spelling)
+    proof = constraint.prove(text)
+    if not proof.holds:
+        raise ConstraintViolationError(
+            f"the answer does not satisfy the {constraint.kind} that was asked for",
+            text=text,
+            constraint=constraint,
+            spelling=spelling,
+            why=f"{proof.why}; it was sent as {spelling} and the server answered as if all were well",
+            hint="the text is in the error's .text; does a proxy drop fields, or does the server read it differently?",
+        )
+    return record | {"checker": proof.checker}
+
+
+def _trim(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:
+    constraint: Constraint = request.constraint
+    limit = f"max_output_tokens={request.max_output_tokens}" if request.max_output_tokens else "the model's context"
+    wanted = request.on_cut or ("raise" if request.max_output_tokens else "trim")
+    kept = constraint.trim(answer.content) if wanted == "trim" else None
+    if kept is None:
+        tip = "on_cut='trim' keeps the longest part that satisfies it" if wanted == "raise" else None
+        raise TruncatedOutputError(
+            f"{limit} cut the answer before it satisfied the {constraint.kind}",
+            text=answer.content,
+            constraint=constraint,
+            spelling=spelling,
+            why=f"the finish reason is 'length' after {len(answer.content)} characters",
+            hint=f"the partial text is in the error's .partial; give a higher limit or a bounded pattern; {tip}"
+            if tip and constraint.kind in ("regex", "grammar")
+            else "the partial text is in the error's .partial; give a higher limit or a bounded constraint",
+        )
+    cut = answer.content[len(kept) :]
+    answer.content = kept
+    return {"checker": "llguidance", "trimmed": True, "cut_by": limit, "cut_text": cut}

@@ -1,0 +1,176 @@
+"""From the options of ``generate`` to a ``GenerateRequest``: every option named, checked and in one place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict
+
+from msgspec import UNSET
+
+from ..constraint import Choice, Constraint, Grammar, JsonSchema, Regex
+from ..errors import ConfigurationError, InvalidConstraintError
+from ..types import GenerateRequest, Message, OnCut
+from ..wire.call import Timeouts
+from ..wire.openai import wire_messages
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Options of ``generate`` and ``agenerate``, also accepted by ``create_llm`` as defaults."""
+
+    messages: Sequence[Message | Mapping[str, Any]] | None
+    """The conversation so far; the prompt, if any, is added as the user's last message."""
+    system_prompt: str | None
+    model: str | None
+    """Overrides the provider's model for this call; on vLLM also the name of an adapter."""
+    temperature: float | None
+    max_output_tokens: int | None
+    max_tokens: int | None
+    """The same as ``max_output_tokens``."""
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    repetition_penalty: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    n: int | None
+    logprobs: bool | int | None
+    """``True`` for the chosen tokens only, a number for that many of the likeliest at each place."""
+    guided_json: Any
+    """JSON Schema as dict or JSON string, or a pydantic model class."""
+    guided_regex: str | None
+    guided_grammar: str | None
+    guided_choice: Sequence[str] | None
+    on_cut: OnCut | None
+    """What becomes of a constrained answer that the length limit cut. ``raise`` it, or ``trim`` it to the longest
+    prefix that satisfies the constraint (regex, grammar). By default it is trimmed if the limit was the model's
+    context, and raised if it was one that the caller gave."""
+    raw_prompt: bool | None
+    """Send the prompt as it is to the completions endpoint, without a chat template."""
+    timeout: float | Timeouts | None
+    """Seconds for the whole call, or all limits one by one."""
+    extra_body: Mapping[str, Any] | None
+    """Fields merged into the top level of the request; the live server's schema must list them."""
+    allow_unknown: bool | None
+    """Send fields of ``extra_body`` that the server's schema doesn't list."""
+
+
+SAMPLING: Final = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+    "stop",
+)
+"""Options that go to the server under their own names."""
+GUIDED: Final[Mapping[str, type[Constraint]]] = {
+    "guided_json": JsonSchema,
+    "guided_regex": Regex,
+    "guided_grammar": Grammar,
+    "guided_choice": Choice,
+}
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """Refuses options that nobody knows.
+
+    Raises:
+        TypeError: Names the option and the nearest known one.
+    """
+    for name in options:
+        if name not in GenerateOptions.__annotations__:
+            near = difflib.get_close_matches(name, GenerateOptions.__annotations__, 1)
+            tip = f"; did you mean {near[0]!r}?" if near else "; server fields go into extra_body={...}"
+            raise TypeError(f"unknown option {name!r}{tip}")
+
+
+def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateRequest:
+    """Makes the request of a call.
+
+    Args:
+        prompt: The user's prompt.
+        options: ``GenerateOptions``, with the provider's defaults already in it.
+
+    Raises:
+        TypeError: An option is unknown.
+        ConfigurationError: Options contradict each other, or there is nothing to answer.
+        InvalidConstraintError: The constraint does not compile.
+    """
+    check_names(options)
+    given = {name: value for name, value in options.items() if value is not None}
+    raw = bool(given.get("raw_prompt"))
+    messages = wire_messages(None if raw else prompt, given.get("messages"), given.get("system_prompt"))
+    if raw and (messages or prompt is None):
+        raise ConfigurationError("raw_prompt takes a prompt and nothing else: no messages, no system_prompt")
+    if not raw and not messages:
+        raise ConfigurationError("there is nothing to answer", hint="give a prompt or messages")
+    request = GenerateRequest(
+        messages=messages,
+        raw_prompt=prompt if raw else None,
+        model=given.get("model"),
+        sampling={name: given[name] for name in SAMPLING if name in given},
+        max_output_tokens=_limit(given),
+        n=given.get("n", 1),
+        logprobs=_logprobs(given.get("logprobs")),
+        constraint=_constraint(given),
+        on_cut=given.get("on_cut"),
+        extra_body=dict(given.get("extra_body", {})),
+        allow_unknown=bool(given.get("allow_unknown")),
+        timeout=given.get("timeout", UNSET),
+    )
+    _check(request)
+    return request
+
+
+def timeouts_of(request: GenerateRequest, default: Timeouts) -> Timeouts:
+    """The time limits of a request."""
+    if isinstance(request.timeout, Timeouts):
+        return request.timeout
+    if isinstance(request.timeout, int | float):
+        return Timeouts(default.connect, default.first_byte, default.idle, float(request.timeout))
+    return default
+
+
+def _limit(given: Mapping[str, Any]) -> int | None:
+    limits = {given[name] for name in ("max_output_tokens", "max_tokens") if name in given}
+    if len(limits) > 1:
+        raise ConfigurationError(f"max_output_tokens and max_tokens are the same limit, but differ: {sorted(limits)}")
+    return limits.pop() if limits else None
+
+
+def _logprobs(value: bool | int | None) -> int | None:
+    return None if value is None or value is False else 0 if value is True else value
+
+
+def _constraint(given: Mapping[str, Any]) -> Constraint | None:
+    names = [name for name in GUIDED if name in given]
+    if not names:
+        return None
+    if len(names) > 1:
+        raise InvalidConstraintError(
+            f"an answer can be held to one constraint, but {' and '.join(names)} were given",
+            hint="put all of it into one JSON schema, regex or grammar",
+        )
+    constraint = GUIDED[names[0]](given[names[0]])
+    constraint.check()
+    return constraint
+
+
+def _check(request: GenerateRequest) -> None:
+    if request.n < 1:
+        raise ConfigurationError(f"n must be at least 1; it is {request.n}")
+    if request.n > 1 and request.sampling.get("temperature") == 0:
+        raise ConfigurationError(
+            f"n={request.n} with temperature 0 would give the same answer {request.n} times; servers refuse it",
+            hint="give a temperature above 0, or n=1",
+        )
+    if request.max_output_tokens is not None and request.max_output_tokens < 1:
+        raise ConfigurationError(f"max_output_tokens must be at least 1; it is {request.max_output_tokens}")
+    if request.on_cut not in (None, "raise", "trim"):
+        raise ConfigurationError(f"on_cut is 'raise' or 'trim'; it is {request.on_cut!r}")
