@@ -4,9 +4,9 @@ PyPI's torch wheels for Linux are CUDA builds. On a CPU none of their CUDA code 
 wants every library that is named in them. This script puts small stand-ins in their place, inside torch's own library
 folder, where torch's run path finds them before any other:
 
-* NVIDIA's libraries, which are not there: a library of the same name that exports just the symbols torch asks for, under
-  the symbol versions torch asks for (without them the loader gives up). Each function answers 100, which is CUDA's
-  "no CUDA-capable device", so torch.cuda.is_available() is False.
+* NVIDIA's libraries, which are not there: a library of the same name that exports just the symbols torch asks for,
+  under the symbol versions torch asks for (without them the loader gives up). Each function answers 100, which is
+  CUDA's "no CUDA-capable device", so torch.cuda.is_available() is False.
 * torch's own CUDA kernels, which are there, and are most of the wheel: replaced likewise, or removed where torch only
   loads them once a CUDA device was found.
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 KERNELS = "libtorch_cuda.so"
 LOADED_ON_DEMAND = ("libtorch_cuda_linalg.so", "libcaffe2_nvrtc.so")
-NVIDIA = re.compile(r"lib(cu|nccl|nv)")
+NVIDIA = re.compile(r"(lib)?(cu|nccl|nv)")  # names of libraries and of C functions
 NO_DEVICE = 100
 
 
@@ -48,7 +48,7 @@ def install(folder: Path) -> list[str]:
     kernels = folder / KERNELS
     if not kernels.exists():
         return []
-    offered = {symbol.name: symbol for symbol in symbols(kernels, "--defined-only")}
+    kernel_symbols = set(symbols(kernels, "--defined-only"))
     for name in (KERNELS, *LOADED_ON_DEMAND):
         (folder / name).unlink(missing_ok=True)
     kept = sorted(path for path in folder.iterdir() if ".so" in path.name)
@@ -56,7 +56,12 @@ def install(folder: Path) -> list[str]:
     absent = sorted({name for path in kept for name in needed(path) if NVIDIA.match(name)})
     for name in absent:
         build(folder / name, [symbol for symbol in wanted if symbol.version == name])
-    build(kernels, [offered[symbol.name] for symbol in wanted if symbol.name in offered])
+    unversioned = {symbol.name for symbol in wanted if not symbol.version}
+    exports = [symbol for symbol in kernel_symbols if symbol.name in unversioned]
+    # Some of NVIDIA's libraries have no versions, so nothing says whose function it is; the loader asks all alike.
+    nobodys = unversioned - {symbol.name for path in kept for symbol in symbols(path, "--defined-only")}
+    exports += [Symbol(name, "", "T", 0) for name in nobodys if NVIDIA.match(name)]
+    build(kernels, exports)
     return [KERNELS, *absent]
 
 
@@ -96,7 +101,7 @@ def definition(symbol: Symbol) -> str:
         return f'extern char {vtable}[]; struct {{void *table; char *name;}} {name} = {{{vtable} + 16, "{name[4:]}"}};'
     if symbol.kind in "BDGRSV":
         return f"char {name}[{max(symbol.size, 8)}];"
-    if name.startswith("_Z"):  # may return a reference that torch writes to, or a bool: zeros, at an address ending in zeros
+    if name.startswith("_Z"):  # C++; torch may write to the result, or read it as a bool: zeros, at such an address
         return f"char *{name}(void) {{static char zeros[256] __attribute__((aligned(256))); return zeros;}}"
     if name.endswith(("String", "Name")):
         return f'char *{name}(void) {{return "no CUDA (stand-in)";}}'

@@ -16,16 +16,25 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    trainers,
+)
 
 SEED = 20250911
 HIDDEN, INTERMEDIATE, LAYERS, HEADS, KV_HEADS, VOCABULARY = 128, 256, 2, 4, 2, 640
 HEAD = HIDDEN // HEADS
 RANK, LORA_ALPHA = 8, 64
 SPECIAL = END_OF_TEXT, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+IDS = {"bos_token_id": SPECIAL.index(END_OF_TEXT), "eos_token_id": SPECIAL.index(END_OF_TURN)}
 CONSTANT = 4.0  # the value of the first hidden dimension
 CLOSERS = ('"', "}", "]")
 MARKERS = ("<tool_call>", "</tool_call>", "<think>", "</think>")  # vLLM's parsers want each of them to be one token
@@ -53,8 +62,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-Tensors = dict[str, Array]
+Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Tensors: TypeAlias = dict[str, Array]
 
 
 def write_model(folder: Path) -> None:
@@ -62,7 +71,7 @@ def write_model(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tokenizer(folder)
     write_json(folder / "config.json", config())
-    write_json(folder / "generation_config.json", {"bos_token_id": SPECIAL.index(END_OF_TEXT), "eos_token_id": SPECIAL.index(END_OF_TURN)})
+    write_json(folder / "generation_config.json", IDS)
     save_file(weights(tokenizer), folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -132,8 +141,7 @@ def config() -> dict[str, object]:
         "tie_word_embeddings": False,
         "use_sliding_window": False,
         "torch_dtype": "float32",
-        "bos_token_id": SPECIAL.index(END_OF_TEXT),
-        "eos_token_id": SPECIAL.index(END_OF_TURN),
+        **IDS,
     }
 
 

@@ -7,7 +7,6 @@ flag set it only takes note (the ELF "version needs" section, Elf64_Vernaux.vna_
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def mark_weak(library: Path, version: str) -> bool:
         copy = library.with_name(library.name + ".new")
         copy.write_bytes(image)
         copy.chmod(library.stat().st_mode)
-        os.replace(copy, library)
+        copy.replace(library)
     return bool(found)
 
 
@@ -57,16 +56,16 @@ def needed_versions(image: bytes | bytearray) -> Iterator[tuple[int, str]]:
     for _, kind, _, _, offset, _, strings, libraries, _, _ in sections:
         if kind != VERSION_NEEDS:
             continue
-        names = sections[strings][4]
+        names, library = sections[strings][4], offset
         for _ in range(libraries):
-            _, versions, _, first, following = LIBRARY.unpack_from(image, offset)
-            entry = offset + first
+            _, versions, _, first, following = LIBRARY.unpack_from(image, library)
+            entry = library + first
             for _ in range(versions):
                 *_, name, step = VERSION.unpack_from(image, entry)
                 end = image.index(0, names + name)
                 yield entry, bytes(image[names + name : end]).decode()
                 entry += step
-            offset += following
+            library += following
 
 
 if __name__ == "__main__":
