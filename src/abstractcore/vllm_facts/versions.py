@@ -88,6 +88,7 @@ class VersionFacts:
     """``guided_decoding_backend`` in a request is refused where it is not the server's own."""
 
     best_of: Treatment
+    """``honoured`` by the V0 engine only; where such a release runs V1, it is refused."""
     beam_streams_completions: bool
     """A beam search streams on ``/v1/completions``, all in one event; else refused. Chats send one event a beam."""
     max_temperature: float | None
@@ -136,128 +137,129 @@ _POOLING_ENDPOINTS: Final = frozenset({"/pooling", "/rerank", "/score", "/v1/emb
 _RENDER_ENDPOINTS: Final = frozenset({"/v1/chat/completions/render", "/v1/completions/render"})
 
 
-def _history() -> tuple[VersionFacts, ...]:
-    v0_8_5 = VersionFacts(
-        version=(0, 8, 5),
-        recorded=True,
-        constraints=("guided",),
-        response_format_on_completions=False,
-        structural_tag="ignored",
-        response_format_tags=(),
-        refuses_other_backend=False,
-        best_of="honoured",
-        beam_streams_completions=True,
-        max_temperature=None,
-        chat_template="honoured",
-        priority="refused",
-        logits_processors="refused",
-        thinking_token_budget=False,
-        keeps_last_prompt_tokens=False,
-        load_inplace=False,
-        protects_base_name=False,
-        reasoning_fields=("reasoning_content",),
-        sends_empty_tool_calls=True,
-        cut_required_tool_call="error",
-        error_body="top level",
-        error_names_param=False,
-        pooling_errors_in_200=True,
-        endpoints=_BASIC_ENDPOINTS | _POOLING_ENDPOINTS,
-        kv_usage_metric="vllm:gpu_cache_usage_perc",
-        latency_metric="vllm:time_per_output_token_seconds",
-    )
-    v0_9_2 = replace(v0_8_5, version=(0, 9, 2), recorded=False, kv_usage_metric="vllm:kv_cache_usage_perc")
-    v0_10_0 = replace(v0_9_2, version=(0, 10, 0), endpoints=v0_9_2.endpoints | {"/classify", "/v1/responses"})
-    v0_10_1 = replace(v0_10_0, version=(0, 10, 1), error_body="nested")
-    v0_10_2 = replace(
-        v0_10_1,
-        version=(0, 10, 2),
-        recorded=True,
-        response_format_tags=("structures",),
-        refuses_other_backend=True,
-        best_of="refused",
-        priority="ignored",
-        latency_metric="vllm:inter_token_latency_seconds",
-    )
-    v0_11_0 = replace(
-        v0_10_2,
-        version=(0, 11, 0),
-        constraints=("structured_outputs", "guided"),
-        structural_tag="refused",
-        refuses_other_backend=False,
-        chat_template="refused",
-    )
-    v0_11_1 = replace(
-        v0_11_0,
-        version=(0, 11, 1),
-        recorded=False,
-        response_format_on_completions=True,
-        structural_tag="honoured",
-        response_format_tags=("format", "structures"),
-        reasoning_fields=("reasoning", "reasoning_content"),
-        endpoints=v0_11_0.endpoints | {"/inference/v1/generate", "/v1/messages"},
-    )
-    v0_12_0 = replace(
-        v0_11_1,
-        version=(0, 12, 0),
-        recorded=True,
-        constraints=("structured_outputs",),
-        best_of="ignored",
-        endpoints=v0_11_1.endpoints | {"/adapters"},
-    )
-    v0_13_0 = replace(v0_12_0, version=(0, 13, 0))
-    v0_15_0 = replace(
-        v0_13_0,
-        version=(0, 15, 0),
-        recorded=False,
-        load_inplace=True,
-        endpoints=v0_13_0.endpoints | _RENDER_ENDPOINTS,
-    )
-    v0_16_0 = replace(
-        v0_15_0,
-        version=(0, 16, 0),
-        recorded=True,
-        keeps_last_prompt_tokens=True,
-        reasoning_fields=("reasoning",),
-        error_names_param=True,
-        pooling_errors_in_200=False,
-        endpoints=v0_15_0.endpoints - _POOLING_ENDPOINTS - {"/classify"},
-    )
-    v0_17_0 = replace(
-        v0_16_0,
-        version=(0, 17, 0),
-        recorded=False,
-        logits_processors="ignored",
-        endpoints=v0_16_0.endpoints | {"/v1/messages/count_tokens"},
-    )
-    v0_18_0 = replace(v0_17_0, version=(0, 18, 0), beam_streams_completions=False)
-    v0_19_0 = replace(
-        v0_18_0,
-        version=(0, 19, 0),
-        thinking_token_budget=True,
-        endpoints=v0_18_0.endpoints | {"/v1/chat/completions/batch"},
-    )
-    v0_24_0 = replace(
-        v0_19_0,
-        version=(0, 24, 0),
-        recorded=True,
-        max_temperature=2.0,
-        sends_empty_tool_calls=False,
-        cut_required_tool_call="text",
-    )
-    v0_30_0 = replace(
-        v0_24_0,
-        version=(0, 30, 0),
-        recorded=False,
-        endpoints=v0_24_0.endpoints - _RENDER_ENDPOINTS - {"/inference/v1/generate"},  # behind --enable-scale-out
-    )
-    v0_32_0 = replace(v0_30_0, version=(0, 32, 0), recorded=True, protects_base_name=True)
-    return (
-        v0_8_5, v0_9_2, v0_10_0, v0_10_1, v0_10_2, v0_11_0, v0_11_1, v0_12_0, v0_13_0, v0_15_0, v0_16_0, v0_17_0,
-        v0_18_0, v0_19_0, v0_24_0, v0_30_0, v0_32_0,
-    )  # fmt: skip
+_V0_8_5 = VersionFacts(
+    version=(0, 8, 5),
+    recorded=True,
+    constraints=("guided",),
+    response_format_on_completions=False,
+    structural_tag="ignored",
+    response_format_tags=(),
+    refuses_other_backend=False,
+    best_of="honoured",
+    beam_streams_completions=True,
+    max_temperature=None,
+    chat_template="honoured",
+    priority="refused",
+    logits_processors="refused",
+    thinking_token_budget=False,
+    keeps_last_prompt_tokens=False,
+    load_inplace=False,
+    protects_base_name=False,
+    reasoning_fields=("reasoning_content",),
+    sends_empty_tool_calls=True,
+    cut_required_tool_call="error",
+    error_body="top level",
+    error_names_param=False,
+    pooling_errors_in_200=True,
+    endpoints=_BASIC_ENDPOINTS | _POOLING_ENDPOINTS,
+    kv_usage_metric="vllm:gpu_cache_usage_perc",
+    latency_metric="vllm:time_per_output_token_seconds",
+)
+_V0_9_2 = replace(_V0_8_5, version=(0, 9, 2), recorded=False, kv_usage_metric="vllm:kv_cache_usage_perc")
+_V0_10_0 = replace(
+    _V0_9_2,
+    version=(0, 10, 0),
+    best_of="refused",
+    endpoints=_V0_9_2.endpoints | {"/classify", "/v1/responses"},
+)
+_V0_10_1 = replace(_V0_10_0, version=(0, 10, 1), error_body="nested")
+_V0_10_2 = replace(
+    _V0_10_1,
+    version=(0, 10, 2),
+    recorded=True,
+    response_format_tags=("structures",),
+    refuses_other_backend=True,
+    priority="ignored",
+    latency_metric="vllm:inter_token_latency_seconds",
+)
+_V0_11_0 = replace(
+    _V0_10_2,
+    version=(0, 11, 0),
+    constraints=("structured_outputs", "guided"),
+    structural_tag="refused",
+    refuses_other_backend=False,
+    chat_template="refused",
+)
+_V0_11_1 = replace(
+    _V0_11_0,
+    version=(0, 11, 1),
+    recorded=False,
+    response_format_on_completions=True,
+    structural_tag="honoured",
+    response_format_tags=("format", "structures"),
+    reasoning_fields=("reasoning", "reasoning_content"),
+    endpoints=_V0_11_0.endpoints | {"/inference/v1/generate", "/v1/messages"},
+)
+_V0_12_0 = replace(
+    _V0_11_1,
+    version=(0, 12, 0),
+    recorded=True,
+    constraints=("structured_outputs",),
+    best_of="ignored",
+    endpoints=_V0_11_1.endpoints | {"/adapters"},
+)
+_V0_13_0 = replace(_V0_12_0, version=(0, 13, 0))
+_V0_15_0 = replace(
+    _V0_13_0,
+    version=(0, 15, 0),
+    recorded=False,
+    load_inplace=True,
+    endpoints=_V0_13_0.endpoints | _RENDER_ENDPOINTS,
+)
+_V0_16_0 = replace(
+    _V0_15_0,
+    version=(0, 16, 0),
+    recorded=True,
+    keeps_last_prompt_tokens=True,
+    reasoning_fields=("reasoning",),
+    error_names_param=True,
+    pooling_errors_in_200=False,
+    endpoints=_V0_15_0.endpoints - _POOLING_ENDPOINTS - {"/classify"},
+)
+_V0_17_0 = replace(
+    _V0_16_0,
+    version=(0, 17, 0),
+    recorded=False,
+    logits_processors="ignored",
+    endpoints=_V0_16_0.endpoints | {"/v1/messages/count_tokens"},
+)
+_V0_18_0 = replace(_V0_17_0, version=(0, 18, 0), beam_streams_completions=False)
+_V0_19_0 = replace(
+    _V0_18_0,
+    version=(0, 19, 0),
+    thinking_token_budget=True,
+    endpoints=_V0_18_0.endpoints | {"/v1/chat/completions/batch"},
+)
+_V0_24_0 = replace(
+    _V0_19_0,
+    version=(0, 24, 0),
+    recorded=True,
+    max_temperature=2.0,
+    sends_empty_tool_calls=False,
+    cut_required_tool_call="text",
+)
+_V0_30_0 = replace(
+    _V0_24_0,
+    version=(0, 30, 0),
+    recorded=False,
+    endpoints=_V0_24_0.endpoints - _RENDER_ENDPOINTS - {"/inference/v1/generate"},  # behind --enable-scale-out
+)
+_V0_32_0 = replace(_V0_30_0, version=(0, 32, 0), recorded=True, protects_base_name=True)
 
-
-FACTS: Final = _history()
+FACTS: Final = (
+    _V0_8_5, _V0_9_2, _V0_10_0, _V0_10_1, _V0_10_2, _V0_11_0, _V0_11_1, _V0_12_0, _V0_13_0, _V0_15_0, _V0_16_0,
+    _V0_17_0, _V0_18_0, _V0_19_0, _V0_24_0, _V0_30_0, _V0_32_0,
+)  # fmt: skip
 """Oldest first. A row holds until the next one."""
 ENDPOINTS: Final = frozenset[str]().union(*(row.endpoints for row in FACTS))
 """The paths that the table keeps track of."""
