@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
 
 from ..errors import ConfigurationError
 from ..wire.http1 import request_bytes
@@ -19,7 +20,7 @@ _SAFE: Final = "/%:=&?~#+!$,;'@()*[]"
 _CACHED: Final = 512
 
 
-class Origin(NamedTuple):
+class Origin(Struct, frozen=True):
     """What must be equal for two requests to share a connection."""
 
     host: str
@@ -35,8 +36,7 @@ class Origin(NamedTuple):
     """For ``CONNECT``; a plain proxy gets it with each request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where one request goes, and how its head names the target."""
 
     origin: Origin

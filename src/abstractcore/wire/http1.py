@@ -40,9 +40,11 @@ def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str
     """
     lines = [f"{method} {target} HTTP/1.1"]
     given = set()
+    plain = bool(target)
     for name, value in headers.items():
         lines.append(f"{name}: {value}")
         given.add(name.lower())
+        plain = plain and name.replace("-", "").isalnum()
     if "host" not in given:
         lines.append(f"Host: {host}")
     if "accept-encoding" not in given:
@@ -52,13 +54,13 @@ def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str
     head = "\r\n".join(lines)
     breaks = len(lines) - 1
     if (
-        head.count("\n") != breaks
+        not (plain and head.isascii())
+        or head.count("\n") != breaks
         or head.count("\r") != breaks
         or "\0" in head
         or lines[0].count(" ") != 2
         or "content-length" in given
         or "transfer-encoding" in given
-        or not head.isascii()
     ):
         _check(method, target, headers)
     encoded = head.encode("latin-1")
@@ -132,8 +134,8 @@ class ResponseReader:
             FramingError: They are not HTTP/1.1, the head is too large, or a compressed body is broken.
         """
         parser = self._parser
-        if parser is None:  # data after the end of the answer
-            self.keep_alive = False
+        if parser is None:
+            self.keep_alive = self.keep_alive and not len(data)  # data after the end of the answer spoils it
             return
         try:
             parser.feed_data(data)
@@ -207,7 +209,7 @@ class ResponseReader:
         if self.head_complete:
             return
         key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
+        text = value.decode("latin-1").strip()
         headers = self.headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
