@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import AbstractCoreError, ConfigurationError, ConnectionFailedError
+from ..errors import ConfigurationError, ConnectionFailedError, ProviderError
 from ..transport.retry import RetryPolicy
 from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
 from ..wire.failure import read_failure, to_error
@@ -137,7 +137,7 @@ def checked(endpoint: Endpoint, call: Call, *, model: str | None = None) -> Plan
 
 def failed(
     endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model: str | None = None
-) -> AbstractCoreError:
+) -> ProviderError:
     """The error for a failure answer, or for a failure inside a 200 answer."""
     error = to_error(
         read_failure(body), answer.status, answer.headers, provider=endpoint.provider, url=call.url, model=model

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from ..types import Alternative, GenerateRequest, GenerateResponse, Message, ModelInfo, TokenLogprob, ToolCall, Usage
+from ..types import Alternative, GenerateRequest, Message, ModelInfo, TokenLogprob, ToolCall, Usage
 
 
 class FunctionDelta(Struct):
@@ -148,7 +148,19 @@ def encode(body: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(body)
 
 
-def read_answer(body: bytes) -> GenerateResponse:
+class Completion(Struct):
+    """A whole chat or text completion."""
+
+    answers: list[Alternative]
+    """At least one, in the server's order."""
+    model: str | None
+    usage: Usage | None
+    response_id: str | None
+    """The id under which the server logs the request."""
+    raw_body: bytes | None = None
+
+
+def read_completion(body: bytes) -> Completion:
     """Reads a whole chat or text completion.
 
     Raises:
@@ -157,18 +169,12 @@ def read_answer(body: bytes) -> GenerateResponse:
     answer = DECODER.decode(body)
     if not answer.choices:
         raise msgspec.ValidationError("the answer has no choices")
-    first, *others = (to_alternative(choice) for choice in sorted(answer.choices, key=lambda choice: choice.index))
-    return GenerateResponse(
-        content=first.content,
-        model=answer.model,
-        finish_reason=first.finish_reason,
-        usage=answer.usage.counted() if answer.usage else None,
-        tool_calls=first.tool_calls,
-        reasoning=first.reasoning,
-        logprobs=first.logprobs,
-        alternatives=others,
-        metadata={"response_id": answer.id},
-        raw_body=body,
+    return Completion(
+        [to_alternative(choice) for choice in sorted(answer.choices, key=lambda choice: choice.index)],
+        answer.model,
+        answer.usage.counted() if answer.usage else None,
+        answer.id,
+        body,
     )
 
 
@@ -223,7 +229,7 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
     if not tokens:
         return None
     values = logprobs.get("token_logprobs") or ()
-    tops = logprobs.get("top_logprobs") or ({},) * len(tokens)
+    tops: Sequence[Mapping[str, float] | None] = logprobs.get("top_logprobs") or (None,) * len(tokens)
     return [
         TokenLogprob(token, value if value is not None else 0.0, dict(top or {}))
         for token, value, top in zip(tokens, values, tops, strict=True)

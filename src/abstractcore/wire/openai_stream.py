@@ -14,7 +14,7 @@ import msgspec
 from ..errors import ProviderError, StreamInterruptedError
 from ..types import Alternative, GenerateResponse, TokenLogprob, Usage
 from .failure import read_failure
-from .openai import DECODER, FunctionDelta, ToolCallDelta, WireChoice, WireMessage, read_logprobs, read_tool_calls
+from .openai import DECODER, Completion, FunctionDelta, ToolCallDelta, WireChoice, WireMessage, read_logprobs, read_tool_calls
 from .sse import EventParser
 
 ABORTED: Final = "abort"
@@ -137,8 +137,8 @@ class StreamReader:
             content=text or "", model=self.model, reasoning=reasoning, logprobs=logprobs, index=choice.index
         )
 
-    def finish(self) -> list[Alternative]:
-        """Ends the stream: all choices in full, if it is complete.
+    def finish(self) -> Completion:
+        """Ends the stream: all of it in one piece, if it is complete.
 
         Raises:
             StreamInterruptedError: It is not.
@@ -157,9 +157,10 @@ class StreamReader:
         if any(choice.finish_reason == ABORTED for choice in self._choices.values()):
             raise self.interrupted("the server aborted the request", why="the finish reason is 'abort'")
         try:
-            return [self._whole(index) for index in sorted(self._choices)]
+            answers = [self._whole(index) for index in sorted(self._choices)]
         except msgspec.DecodeError as error:
             raise self.interrupted("a tool call's arguments are not a JSON object", why=str(error)) from error
+        return Completion(answers, self.model, self.usage, self.response_id)
 
     def _whole(self, index: int) -> Alternative:
         state = self._choices[index]

@@ -1,0 +1,281 @@
+"""What users hold: one interface for all backends, sync and async.
+
+A provider implements the plans (methods that begin with ``_plan``); this class runs them over a transport. Every
+method has an async twin that runs the very same plan.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Unpack, overload
+
+from ..capability import CAPABILITIES, Capability, Support
+from ..errors import ProviderError, UnsupportedFeatureError
+from ..types import GenerateRequest, GenerateResponse, ModelInfo
+from ..wire.call import Plan, StreamPlan
+from .request import GenerateOptions, build_request, check_names
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..transport import AsyncTransport, Transport
+    from ..transport.aio import AsyncDriver, AsyncStream
+    from ..transport.sync import Stream, SyncDriver
+
+T = TypeVar("T")
+
+
+class Provider(ABC):
+    """A backend that answers prompts. Making one never touches the network.
+
+    Args:
+        model: The model to ask; found out on first use when left out, if the backend serves just one.
+        transport: Replaces the network in sync calls, for tests.
+        async_transport: Replaces the network in async calls, for tests.
+        defaults: Default options of ``generate``.
+
+    Raises:
+        TypeError: A default is no option of ``generate``.
+    """
+
+    provider: ClassVar[str]
+    """The backend's name."""
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        transport: Transport | None = None,
+        async_transport: AsyncTransport | None = None,
+        **defaults: Unpack[GenerateOptions],
+    ) -> None:
+        check_names(defaults)
+        self.model = model
+        self._defaults: Mapping[str, Any] = defaults
+        self._transport = transport
+        self._async_transport = async_transport
+        self._driver: SyncDriver | None = None
+        self._async_driver: AsyncDriver | None = None
+
+    @abstractmethod
+    def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]: ...
+
+    @abstractmethod
+    def _plan_stream(self, request: GenerateRequest) -> StreamPlan: ...
+
+    @abstractmethod
+    def _plan_models(self) -> Plan[list[ModelInfo]]: ...
+
+    @abstractmethod
+    def _plan_health(self, timeout: float) -> Plan[dict[str, Any]]: ...
+
+    @overload
+    def generate(
+        self, prompt: str | None = None, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse: ...
+
+    @overload
+    def generate(
+        self, prompt: str | None = None, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+    ) -> Stream: ...
+
+    @overload
+    def generate(
+        self, prompt: str | None = None, *, stream: bool, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse | Stream: ...
+
+    def generate(
+        self, prompt: str | None = None, *, stream: bool = False, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse | Stream:
+        """Answers a prompt or a conversation.
+
+        Args:
+            prompt: What the user says.
+            stream: Give an iterator of chunks; closing it, or leaving a ``with`` block, aborts the generation.
+            options: ``GenerateOptions``.
+
+        Returns:
+            The answer, or an iterator of its parts whose last one carries usage and finish reason.
+
+        Raises:
+            UnsupportedFeatureError: A promise that this backend can't keep; nothing was sent.
+            InvalidConstraintError: The constraint does not compile; nothing was sent.
+            ConstraintViolationError: The answer does not satisfy the constraint.
+            ProviderError: The backend did not deliver.
+        """
+        request = build_request(prompt, {**self._defaults, **options})
+        if stream:
+            return self._sync.stream(self._plan_stream(request))
+        return self._sync.run(self._plan_generate(request))
+
+    @overload
+    async def agenerate(
+        self, prompt: str | None = None, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse: ...
+
+    @overload
+    async def agenerate(
+        self, prompt: str | None = None, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+    ) -> AsyncStream: ...
+
+    @overload
+    async def agenerate(
+        self, prompt: str | None = None, *, stream: bool, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse | AsyncStream: ...
+
+    async def agenerate(
+        self, prompt: str | None = None, *, stream: bool = False, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse | AsyncStream:
+        """Like ``generate``; a stream is an async iterator."""
+        request = build_request(prompt, {**self._defaults, **options})
+        if stream:
+            return self._async.stream(self._plan_stream(request))
+        return await self._async.run(self._plan_generate(request))
+
+    def list_available_models(self) -> list[str]:
+        """Names of the models that the backend serves, sorted."""
+        return sorted(row.id for row in self._run(self._plan_models()))
+
+    async def alist_available_models(self) -> list[str]:
+        """Like ``list_available_models``."""
+        return sorted(row.id for row in await self._arun(self._plan_models()))
+
+    def model_info(self, model: str | None = None) -> ModelInfo:
+        """What the backend says about a model; by default about the one in use.
+
+        Raises:
+            ModelNotFoundError: It is not served.
+        """
+        return self._run(self._plan_model_info(model))
+
+    async def amodel_info(self, model: str | None = None) -> ModelInfo:
+        """Like ``model_info``."""
+        return await self._arun(self._plan_model_info(model))
+
+    @abstractmethod
+    def _plan_model_info(self, model: str | None) -> Plan[ModelInfo]: ...
+
+    def embed(self, text: str | Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in their order.
+
+        Raises:
+            UnsupportedFeatureError: The model makes no embeddings.
+        """
+        return self._run(self._plan_embed([text] if isinstance(text, str) else list(text)))
+
+    async def aembed(self, text: str | Sequence[str]) -> list[list[float]]:
+        """Like ``embed``."""
+        return await self._arun(self._plan_embed([text] if isinstance(text, str) else list(text)))
+
+    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+        raise self._unsupported(Capability.EMBEDDINGS)
+        yield  # a plan, like the others; unreachable
+
+    def health(self, timeout: float = 5.0) -> dict[str, Any]:
+        """Whether the backend can answer. Never raises: what is wrong is in ``error``.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Returns:
+            ``status`` (bool), ``provider``, ``models``, ``model_count``, ``error``, ``latency_ms``.
+        """
+        return self._run(self._plan_health(timeout))
+
+    async def ahealth(self, timeout: float = 5.0) -> dict[str, Any]:
+        """Like ``health``."""
+        return await self._arun(self._plan_health(timeout))
+
+    def validate_config(self) -> bool:
+        """Whether the backend answers with these settings and serves the model."""
+        try:
+            self.model_info()
+        except ProviderError:
+            return False
+        return True
+
+    async def avalidate_config(self) -> bool:
+        """Like ``validate_config``."""
+        try:
+            await self.amodel_info()
+        except ProviderError:
+            return False
+        return True
+
+    def capabilities(self) -> dict[Capability, Support]:
+        """How this backend does each thing that a caller may rely on."""
+        known = CAPABILITIES.get(self.provider, {})
+        return {capability: known.get(capability, Support.UNSUPPORTED) for capability in Capability}
+
+    def get_capabilities(self) -> list[str]:
+        """Names of what this backend can do."""
+        return [str(name) for name, support in self.capabilities().items() if support is not Support.UNSUPPORTED]
+
+    def close(self) -> None:
+        """Closes idle connections. The provider stays usable."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._async_transport is not None:
+            self._async_transport.close()
+
+    unload = close
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r})"
+
+    @property
+    def _sync(self) -> SyncDriver:
+        if self._driver is None:
+            from ..transport.sync import SyncDriver
+
+            if self._transport is None:
+                from ..transport.http_sync import HttpTransport
+
+                self._transport = HttpTransport()
+            self._driver = SyncDriver(self._transport)
+        return self._driver
+
+    @property
+    def _async(self) -> AsyncDriver:
+        if self._async_driver is None:
+            from ..transport.aio import AsyncDriver
+
+            if self._async_transport is None:
+                from ..transport.http_async import AsyncHttpTransport
+
+                self._async_transport = AsyncHttpTransport()
+            self._async_driver = AsyncDriver(self._async_transport)
+        return self._async_driver
+
+    def _run(self, plan: Plan[T]) -> T:
+        return self._sync.run(plan)
+
+    async def _arun(self, plan: Plan[T]) -> T:
+        return await self._async.run(plan)
+
+    def _unsupported(
+        self, feature: str, *, why: str | None = None, version: str | None = None, alternatives: Sequence[str] = ()
+    ) -> UnsupportedFeatureError:
+        return UnsupportedFeatureError(
+            f"{self.provider} can't do {feature}" + (f" (server version {version})" if version else ""),
+            feature=feature,
+            provider=self.provider,
+            server_version=version,
+            alternatives=alternatives,
+            why=why,
+        )

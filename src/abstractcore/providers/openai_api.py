@@ -1,0 +1,162 @@
+"""The plans of every backend that speaks OpenAI's protocol: chat, completions, models, embeddings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
+from ..types import GenerateRequest, GenerateResponse, ModelInfo, Usage
+from ..wire.call import READ, Answer, Call, Emit, Plan, StreamPlan
+from ..wire.failure import holds_failure
+from ..wire.openai import Completion, read_completion, read_embeddings, read_models, request_body
+from ..wire.openai_stream import StreamReader
+from .endpoint import Endpoint, checked, failed
+from .proof import settle
+from .request import timeouts_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that is decided: nothing about it is left to find out."""
+
+    endpoint: Endpoint
+    request: GenerateRequest
+    model: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """What the backend adds to the body: constraints in its spelling, its own fields."""
+    spelling: str = ""
+    """The field that carries the constraint."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the response says besides: the server's version, what was emulated."""
+    check: Callable[[Completion], None] = lambda _completion: None
+    """Raises if the answer breaks another promise than the constraint."""
+
+    def call(self, *, stream: bool) -> Call:
+        """The HTTP request."""
+        path = "/chat/completions" if self.request.raw_prompt is None else "/completions"
+        return self.endpoint.post(
+            self.endpoint.base_url + path,
+            {**request_body(self.request, self.model, stream=stream), **self.fields},
+            stream=stream,
+            timeouts=timeouts_of(self.request, self.endpoint.timeouts),
+        )
+
+
+def complete(job: Job) -> Plan[GenerateResponse]:
+    """Asks for a whole answer, proves it and gives it."""
+    started = time.perf_counter()
+    call = job.call(stream=False)
+    answer = yield from checked(job.endpoint, call, model=job.model)
+    completion = read(read_completion, job.endpoint, call, answer, model=job.model)
+    return respond(job, completion, started, None)
+
+
+def stream(job: Job) -> StreamPlan:
+    """Asks for a stream and hands its chunks out as they come; the last one only after all is proved."""
+    started = time.perf_counter()
+    call = job.call(stream=True)
+    answer = yield from checked(job.endpoint, call, model=job.model)
+    reader = StreamReader(provider=job.endpoint.provider, url=call.url, n=job.request.n)
+    if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+        raise reader.interrupted(
+            "the answer is no event stream", why=f"its content type is {answer.headers.get('content-type')!r}"
+        )
+    try:
+        while data := (yield READ):
+            chunks = reader.feed(data)
+            if chunks:
+                yield Emit(chunks)
+    except (ConnectionFailedError, RequestTimeoutError) as error:
+        raise reader.interrupted(error.message, why=error.why) from error
+    last = respond(job, reader.finish(), started, reader.first_at)
+    last.content, last.reasoning, last.logprobs = "", None, None
+    yield Emit([last])
+
+
+def respond(job: Job, completion: Completion, started: float, first_at: float | None) -> GenerateResponse:
+    """The response for a completion whose promises are all kept.
+
+    Raises:
+        ConstraintViolationError: They are not.
+        ProviderError: They are not.
+    """
+    seconds = time.perf_counter() - started
+    job.check(completion)
+    metadata: dict[str, Any] = {"request_id": completion.response_id, **job.metadata}
+    if job.request.constraint is not None:
+        proofs = [settle(answer, job.request, job.spelling) for answer in completion.answers]
+        metadata["constraint"] = proofs[0]
+    metadata["timings"] = _timings(completion.usage, seconds, None if first_at is None else first_at - started)
+    first, *others = completion.answers
+    return GenerateResponse(
+        content=first.content,
+        model=completion.model,
+        finish_reason=first.finish_reason,
+        usage=completion.usage,
+        tool_calls=first.tool_calls,
+        reasoning=first.reasoning,
+        logprobs=first.logprobs,
+        alternatives=others,
+        metadata=metadata,
+        raw_body=completion.raw_body,
+        gen_time=seconds * 1e3,
+    )
+
+
+def _timings(usage: Usage | None, seconds: float, to_first: float | None) -> dict[str, float]:
+    timings = {"total": seconds}
+    if to_first is not None:
+        timings["time_to_first_token"] = to_first
+    if usage and usage.output_tokens and seconds > 0:
+        timings["tokens_per_second"] = usage.output_tokens / seconds
+    return timings
+
+
+def models(endpoint: Endpoint) -> Plan[list[ModelInfo]]:
+    """What the server serves."""
+    call = endpoint.get(f"{endpoint.base_url}/models")
+    answer = yield from checked(endpoint, call)
+    return read(read_models, endpoint, call, answer)
+
+
+def embed(endpoint: Endpoint, texts: Sequence[str], model: str) -> Plan[tuple[list[list[float]], Usage | None]]:
+    """One vector for each text, in their order."""
+    call = endpoint.post(f"{endpoint.base_url}/embeddings", {"model": model, "input": list(texts)})
+    answer = yield from checked(endpoint, call, model=model)
+    return read(read_embeddings, endpoint, call, answer, model=model)
+
+
+def read(
+    reader: Callable[[bytes], T], endpoint: Endpoint, call: Call, answer: Answer, *, model: str | None = None
+) -> T:
+    """Reads a success answer, and raises if it is a failure in disguise or not in the protocol."""
+    try:
+        return reader(answer.body)
+    except msgspec.DecodeError as error:
+        disguised = _failure_within(endpoint, call, answer, model)
+        if disguised is not None:
+            raise disguised from None
+        raise ProviderAPIError(
+            f"{endpoint.provider}: the answer is not in the protocol",
+            provider=endpoint.provider,
+            model=model,
+            url=call.url,
+            status=answer.status,
+            why=f"{error}; it begins {answer.body[:80]!r}",
+            hint=f"does {endpoint.base_url} really speak OpenAI's protocol?",
+        ) from error
+
+
+def _failure_within(endpoint: Endpoint, call: Call, answer: Answer, model: str | None) -> ProviderError | None:
+    try:
+        document = msgspec.json.decode(answer.body)
+    except msgspec.DecodeError:
+        return None
+    return failed(endpoint, call, answer, answer.body, model=model) if holds_failure(document) else None

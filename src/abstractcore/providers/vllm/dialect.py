@@ -1,0 +1,122 @@
+"""What one live vLLM server understands: read from its own schema, else from its version, else unknown. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from ...vllm_facts import Match, Version, VersionFacts, facts_for, parse_version
+
+Basis: TypeAlias = Literal["schema", "version", "unknown"]
+Surface: TypeAlias = Literal["chat", "completions"]
+Spelling: TypeAlias = Literal["structured_outputs", "guided", "both"]
+
+_SCHEMA_OF: Mapping[Surface, str] = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a server understands.
+
+    Args:
+        version: As ``/version`` says it, such as ``0.11.0.post2``; ``None`` if it says nothing.
+        basis: Where the knowledge comes from.
+        fields: Names of the schema's request fields, by schema; empty without a schema.
+        paths: The server's paths; empty without a schema.
+    """
+
+    version: str | None = None
+    basis: Basis = "unknown"
+    fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    paths: frozenset[str] = frozenset()
+
+    @property
+    def number(self) -> Version | None:
+        """The version as numbers."""
+        return parse_version(self.version) if self.version else None
+
+    @property
+    def facts(self) -> tuple[VersionFacts, Match] | None:
+        """The table's row for this version, and how well it fits."""
+        return facts_for(self.version) if self.number else None
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know about the ground this stands on."""
+        if self.facts and self.facts[1] == "newer" and self.basis == "schema":
+            return f"vLLM {self.version} is newer than this library knows; it is judged by its own schema"
+        if self.basis == "unknown":
+            return "the server hides its version and schema; constraints are sent in both spellings"
+        return None
+
+    def knows(self, surface: Surface, name: str) -> bool | None:
+        """Whether the request schema lists a field; ``None`` if there is no schema to ask."""
+        names = self.fields.get(_SCHEMA_OF[surface])
+        return None if names is None else name in names
+
+    def lists(self, schema: str, name: str) -> bool | None:
+        """The same for a schema by its name."""
+        names = self.fields.get(schema)
+        return None if names is None else name in names
+
+    def spelling(self, surface: Surface) -> Spelling | None:
+        """How a constraint must be spelled to be obeyed; ``None`` if this server obeys neither spelling."""
+        if self.fields.get(_SCHEMA_OF[surface]):
+            if self.knows(surface, "structured_outputs"):
+                return "structured_outputs"
+            return "guided" if self.knows(surface, "guided_regex") else None
+        if self.facts:
+            return self.facts[0].constraints[0]
+        return "both"
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+
+
+class _Components(msgspec.Struct):
+    schemas: dict[str, _Schema] = msgspec.field(default_factory=dict)
+
+
+class _Document(msgspec.Struct):
+    components: _Components = msgspec.field(default_factory=_Components)
+    paths: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+def read_version(body: bytes) -> str | None:
+    """The version in an answer of ``/version``, or ``None`` if it is something else."""
+    try:
+        return msgspec.json.decode(body, type=_Version).version
+    except msgspec.DecodeError:
+        return None
+
+
+def read_dialect(version: str | None, openapi: bytes | None) -> Dialect:
+    """Puts together what a server said of itself.
+
+    Args:
+        version: What ``/version`` said.
+        openapi: The OpenAPI document, if the server gave one.
+    """
+    try:
+        document = msgspec.json.decode(openapi, type=_Document) if openapi else _Document()
+    except msgspec.DecodeError:
+        document = _Document()
+    fields = {name: frozenset(schema.properties) for name, schema in document.components.schemas.items()}
+    if not any(name in fields for name in _SCHEMA_OF.values()):
+        return Dialect(version, "version" if version and parse_version(version) else "unknown")
+    return Dialect(version, "schema", fields, frozenset(document.paths))
+
+
+def unknown_fields(dialect: Dialect, surface: Surface, body: Mapping[str, Any]) -> list[str] | None:
+    """Fields of a request that the server's schema doesn't list; ``None`` if there is no schema."""
+    if dialect.knows(surface, "model") is None:
+        return None
+    return [name for name in body if not dialect.knows(surface, name)]

@@ -1,0 +1,119 @@
+"""How a constraint is written into a request, so that the server at hand obeys it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...constraint import Choice, Constraint, Grammar, JsonSchema, Regex
+from ...errors import InvalidConstraintError
+from .dialect import Dialect, Surface
+
+
+class Written(NamedTuple):
+    """A constraint as request fields."""
+
+    fields: Mapping[str, Any]
+    spelling: str
+    """The names of the fields, for people."""
+
+
+def write(constraint: Constraint, surface: Surface, dialect: Dialect) -> Written | None:
+    """Writes a constraint for a server; ``None`` if this server obeys no spelling of it.
+
+    JSON on chats goes as ``response_format``, which every version obeys. All else goes as ``structured_outputs`` or
+    ``guided_*``, whichever the server knows, and as both where nothing could be learned: each version that knows one
+    of them ignores the other, and those that know both obey them together.
+    """
+    if isinstance(constraint, JsonSchema) and surface == "chat":
+        schema = {"name": "answer", "schema": sendable(constraint)}
+        return Written({"response_format": {"type": "json_schema", "json_schema": schema}}, "response_format")
+    new = {"structured_outputs": {constraint.kind: sendable(constraint)}}
+    old = {f"guided_{constraint.kind}": sendable(constraint)}
+    match dialect.spelling(surface):
+        case "structured_outputs":
+            return Written(new, f"structured_outputs.{constraint.kind}")
+        case "guided":
+            return Written(old, f"guided_{constraint.kind}")
+        case "both":
+            return Written(new | old, f"structured_outputs.{constraint.kind} + guided_{constraint.kind}")
+    return None
+
+
+def sendable(constraint: Constraint) -> Any:
+    """The constraint's value in the form that means the same to every engine behind vLLM."""
+    if isinstance(constraint, Regex):
+        return explicit_dots(constraint.pattern)
+    if constraint.value is True:
+        return {}
+    return constraint.value
+
+
+def explicit_dots(pattern: str) -> str:
+    r"""Replaces each ``.`` of a regex by ``[^\n]``, which is what it means.
+
+    xgrammar, vLLM's default engine, lets a dot match line feeds too (seen on 0.32.0: ``x.{3}y`` gave ``"xxx\ny"``).
+    Patterns with inline flags are left alone: the flag may be the one that gives the dot that very meaning.
+    """
+    if "(?" in pattern and any(flag in pattern for flag in ("(?s", "(?is", "(?ms", "(?us", "(?-")):
+        return pattern
+    out: list[str] = []
+    in_class = escaped = False
+    for char in pattern:
+        if not escaped and not in_class and char == ".":
+            out.append(r"[^\n]")
+            continue
+        out.append(char)
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == "[":
+            in_class = True
+        elif char == "]":
+            in_class = False
+    return "".join(out)
+
+
+def lift(extra_body: Mapping[str, Any]) -> tuple[Constraint | None, dict[str, Any]]:
+    """Takes a constraint written by hand out of ``extra_body``, so that it is negotiated and proved like any other.
+
+    Returns:
+        The constraint, if there is one that can be proved, and the remaining fields.
+
+    Raises:
+        InvalidConstraintError: There are several, or one that does not compile.
+    """
+    rest = dict(extra_body)
+    found: list[Constraint] = []
+    for kind, value in _hand_written(rest):
+        found.append(_CONSTRAINTS[kind](value))
+    if len(found) > 1:
+        raise InvalidConstraintError("extra_body holds several constraints; an answer can be held to one")
+    if found:
+        found[0].check()
+    return (found[0] if found else None), rest
+
+
+_CONSTRAINTS: Mapping[str, Any] = {"json": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
+
+
+def _hand_written(rest: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Removes the constraints that can be proved from the fields, and gives their kinds and values."""
+    found: list[tuple[str, Any]] = []
+    outputs = rest.get("structured_outputs")
+    if isinstance(outputs, Mapping):
+        kinds = [kind for kind in outputs if kind in _CONSTRAINTS and outputs[kind] is not None]
+        if kinds and len(kinds) == len(outputs):
+            found += [(kind, outputs[kind]) for kind in kinds]
+            del rest["structured_outputs"]
+        elif outputs.get("json_object"):
+            found.append(("json", {"type": "object"}))
+            del rest["structured_outputs"]
+    wanted = rest.get("response_format")
+    if isinstance(wanted, Mapping) and wanted.get("type") in ("json_schema", "json_object", "text"):
+        if wanted["type"] != "text":  # text is what comes anyway, and the field kills the engine of 0.11.0
+            schema = (wanted.get("json_schema") or {}).get("schema", {"type": "object"})
+            found.append(("json", schema if wanted["type"] == "json_schema" else {"type": "object"}))
+        del rest["response_format"]
+    return found

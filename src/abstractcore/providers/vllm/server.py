@@ -1,0 +1,182 @@
+"""Plans that ask a vLLM server about itself: dialect, health, readiness, and why it refused a request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ...errors import (
+    ConnectionFailedError,
+    ContextLengthError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderError,
+    RequestTimeoutError,
+    ServerNotReadyError,
+)
+from ...types import GenerateRequest, ModelInfo
+from ...wire.call import Answer, Pause, Plan, Timeouts
+from .. import openai_api
+from ..endpoint import Endpoint, send
+from .dialect import Dialect, read_dialect, read_version
+
+RECHECK_SECONDS: Final = 60.0
+"""After this time the version is asked again: the server may have been replaced."""
+_ASKING: Final = Timeouts(first_byte=60.0, idle=30.0)
+"""A busy server computes its schema on the loop that also serves; 6 s were seen."""
+_OK: Final = 200
+
+
+@dataclass(slots=True)
+class _Known:
+    dialect: Dialect
+    at: float
+
+
+_known: dict[tuple[str, str], _Known] = {}
+"""What was learned, by address and key, for all providers of this process."""
+
+
+def learn(endpoint: Endpoint) -> Plan[Dialect]:
+    """What the server understands; asked once and then only whether it is still the same server."""
+    key = (endpoint.root, endpoint.headers.get("authorization", ""))
+    known = _known.get(key)
+    if known and time.monotonic() - known.at < RECHECK_SECONDS:
+        return known.dialect
+    version = yield from _ask(endpoint, "/version")
+    number = read_version(version.body) if version else None
+    if known and number and number == known.dialect.version:
+        known.at = time.monotonic()
+        return known.dialect
+    schema = yield from _ask(endpoint, "/openapi.json")
+    dialect = read_dialect(number, schema.body if schema else None)
+    _known[key] = _Known(dialect, time.monotonic())
+    return dialect
+
+
+def forget(endpoint: Endpoint) -> None:
+    """Drops what was learned: the server may be another one by now."""
+    _known.pop((endpoint.root, endpoint.headers.get("authorization", "")), None)
+
+
+def _ask(endpoint: Endpoint, path: str) -> Plan[Answer | None]:
+    """An answer with status 200, or ``None`` if the server or a proxy hides this page."""
+    answer = yield from send(endpoint, endpoint.get(endpoint.root + path, timeouts=_ASKING))
+    return answer if answer.status == _OK else None
+
+
+def health(endpoint: Endpoint, timeout: float) -> Plan[dict[str, Any]]:
+    """Whether the server answers, what it serves, and how long that took."""
+    started = time.perf_counter()
+    limits = Timeouts(connect=timeout, first_byte=timeout, idle=timeout, total=timeout)
+    report: dict[str, Any] = {"status": False, "provider": endpoint.provider, "models": [], "model_count": 0}
+    try:
+        answer = yield from send(endpoint, endpoint.get(f"{endpoint.root}/health", timeouts=limits))
+        if answer.status != _OK:
+            report["error"] = f"/health answers {answer.status}"
+        else:
+            rows = yield from openai_api.models(endpoint)
+            report |= {"status": True, "models": sorted(row.id for row in rows), "model_count": len(rows)}
+    except ProviderError as error:
+        report["error"] = str(error)
+    return {"error": None, **report, "latency_ms": (time.perf_counter() - started) * 1e3}
+
+
+def wait_until_ready(endpoint: Endpoint, seconds: float) -> Plan[None]:
+    """Waits until the server answers ``/health``.
+
+    Raises:
+        ServerNotReadyError: It did not within the time.
+    """
+    until = time.monotonic() + seconds
+    limits = Timeouts(connect=5.0, first_byte=5.0, idle=5.0)
+    while True:
+        try:
+            answer = yield from send(endpoint, endpoint.get(f"{endpoint.root}/health", timeouts=limits))
+            why = f"/health answers {answer.status}"
+            if answer.status == _OK:
+                return
+        except (ConnectionFailedError, RequestTimeoutError) as error:
+            why = error.why or error.message
+        if time.monotonic() >= until:
+            raise ServerNotReadyError(
+                f"the {endpoint.provider} server at {endpoint.base_url} was not ready within {seconds:g} s",
+                provider=endpoint.provider,
+                url=endpoint.base_url,
+                why=why,
+                hint=endpoint.down_hint,
+            )
+        yield Pause(min(1.0, max(0.05, until - time.monotonic())))
+
+
+def served(endpoint: Endpoint, model: str | None) -> Plan[ModelInfo]:
+    """A model that the server serves; the only one if none is named.
+
+    Raises:
+        ModelNotFoundError: It isn't served, or there are several to choose from.
+    """
+    rows = yield from openai_api.models(endpoint)
+    bases = [row for row in rows if row.parent is None]
+    if model is None and bases and len({row.root for row in bases}) == 1:
+        return bases[0]
+    found = next((row for row in rows if row.id == model), None)
+    if found is None:
+        what = "no model was named and the server serves several" if model is None else f"{model!r} is not served"
+        raise with_served(ModelNotFoundError(what, provider=endpoint.provider, model=model, url=endpoint.base_url), rows)
+    if found.parent is None or found.context_length is not None:
+        return found
+    base = next((row for row in rows if row.id == found.parent), None)  # adapters have the length of their base
+    return msgspec.structs.replace(found, context_length=base.context_length if base else None)
+
+
+def with_served(error: ModelNotFoundError, rows: list[ModelInfo]) -> ModelNotFoundError:
+    """Adds what the server does serve."""
+    error.available = tuple(row.id for row in rows)
+    error.hint = f"served here: {', '.join(error.available) or 'nothing'}"
+    return error
+
+
+def explain_missing(endpoint: Endpoint, error: ModelNotFoundError) -> Plan[ModelNotFoundError]:
+    """Asks what the server serves, for an error about a model that it doesn't."""
+    try:
+        rows = yield from openai_api.models(endpoint)
+    except ProviderError:
+        return error
+    return with_served(error, rows)
+
+
+class _Count(msgspec.Struct):
+    count: int
+    max_model_len: int
+
+
+def explain_refusal(
+    endpoint: Endpoint, error: InvalidRequestError, request: GenerateRequest, model: str
+) -> Plan[InvalidRequestError]:
+    """Finds out whether a request was refused for its length: the server itself counts the prompt."""
+    prompt = {"messages": request.messages} if request.raw_prompt is None else {"prompt": request.raw_prompt}
+    call = endpoint.post(f"{endpoint.root}/tokenize", {"model": model, **prompt}, timeouts=_ASKING)
+    try:
+        answer = yield from send(endpoint, call)
+        count = msgspec.json.decode(answer.body, type=_Count)
+    except (ProviderError, msgspec.DecodeError):
+        return error
+    wanted = request.max_output_tokens or 1
+    if count.count + wanted <= count.max_model_len:
+        return error
+    room = count.max_model_len - count.count
+    return ContextLengthError(
+        f"the prompt has {count.count} tokens and the answer may take {wanted}, "
+        f"but {model} holds {count.max_model_len} in all",
+        provider=endpoint.provider,
+        model=model,
+        url=error.url,
+        status=error.status,
+        server_message=error.server_message,
+        code=error.code,
+        param=error.param,
+        hint=f"give max_output_tokens={room} or less" if room > 0 else f"shorten the prompt by {1 - room} tokens",
+    )
