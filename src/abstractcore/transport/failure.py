@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
 from ..wire.http1 import FramingError, TruncatedError
 from .route import Route
@@ -59,9 +62,14 @@ def _is_tls(cause: Exception) -> bool:
 
 
 def _reason(cause: Exception) -> str:
-    """The operating system's words, without the number and without a guess of ours."""
+    """The operating system's words, without the number and without asyncio's additions."""
     if _is_tls(cause):
-        verify = getattr(cause, "verify_message", "")
-        return verify or getattr(cause, "reason", "") or str(cause)
-    strerror = getattr(cause, "strerror", None)
-    return strerror or str(cause) or type(cause).__name__
+        return getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause)
+    errno = getattr(cause, "errno", None)
+    if isinstance(errno, int) and errno > 0:  # those of name resolution are below
+        return os.strerror(errno)
+    # asyncio tells of several addresses in one text.
+    errnos = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(cause)))
+    if errnos:
+        return ", ".join(map(os.strerror, errnos))
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -258,6 +258,9 @@ class AsyncHttpExchange:
         if self._connection is not None:
             self._connection.close_from_anywhere(self._end)
 
+    def __del__(self) -> None:
+        self.close()
+
     def _end(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and connection.end():

@@ -124,8 +124,11 @@ class HttpTransport:
         if connections is None:
             connections = self._idle.setdefault(connection.origin, deque())
         connections.append(connection)
-        while now - connections[0].idle_since >= KEEP_ALIVE:
-            connections.popleft().abort()
+        try:
+            while now - connections[0].idle_since >= KEEP_ALIVE:
+                connections.popleft().abort()
+        except IndexError:
+            pass  # other threads took them all
 
     def _connect(self, route: Route, deadlines: Deadlines) -> _Connection:
         until, phase = deadlines.connecting(monotonic())
@@ -234,6 +237,9 @@ class HttpExchange:
             self._transport.give_back(connection)
         else:
             connection.abort()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _send(self, request: bytes) -> None:
         connection = self._connection
