@@ -1,0 +1,163 @@
+"""``abstractcore demo``: a real vLLM on this machine, asked through the library."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from .progress import ProgressLine
+
+if TYPE_CHECKING:
+    from ..deploy.demo_server import DemoServer
+    from ..types import GenerateResponse
+
+SCHEMA: Final = "abstractcore.demo/1"
+_DEFAULT_URL: Final = "http://localhost:8000/v1"
+_COLOURS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 3}
+_FUNCTION: Final = r"def \w+\([^)]*\):\n(?:\s{4}.*\n)+"
+
+QUESTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("What is the capital of France?", {}),
+    ("Name three colors.", {"guided_json": _COLOURS}),
+    # This regex can always go on: the token limit ends it, and what is whole so far is kept.
+    ("Write a Python function", {"guided_regex": _FUNCTION, "on_cut": "trim", "max_output_tokens": 60}),
+)
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port of the server; by default 8000, or the next free one."
+)
+@click.option("--cpu", is_flag=True, help="Run on the CPU even if there is a GPU.")
+@click.option("--yes", is_flag=True, help="Don't ask before downloading.")
+@click.option("--stop", is_flag=True, help="Stop the server of an earlier demo.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def demo(*, port: int | None, cpu: bool, yes: bool, stop: bool, as_json: bool) -> None:
+    """Gets a small model and a real vLLM server, starts it here and asks it three questions.
+
+    Everything goes into the cache folder; a second run starts at once. The server stays until `demo --stop`.
+    """
+    from ..deploy import demo_server
+
+    if stop:
+        pid = demo_server.stop()
+        click.echo(f"stopped the demo server (pid {pid})" if pid else "no demo server was running", err=True)
+        return
+    with _signals_interrupt():
+        server = _server(port, cpu=cpu, yes=yes)
+        try:
+            answers = _ask(server, as_json=as_json)
+        except BaseException:
+            if server.started_now:
+                demo_server.stop()
+            raise
+    if as_json:
+        click.echo(json.dumps(_document(server, answers), indent=2))
+    else:
+        _say_where_next(server)
+
+
+def _server(port: int | None, *, cpu: bool, yes: bool) -> DemoServer:
+    from ..deploy import demo_server
+
+    found = demo_server.named_server() or demo_server.running()
+    if found:
+        _tell(f"using the server at {found.base_url}")
+        return found
+    parts = demo_server.needed(cpu=cpu)
+    if parts.parts:
+        _tell(f"The first run gets, into {parts.cache}:")
+        for part in parts.parts:
+            _tell(f"  {part}")
+        if sys.stdin.isatty() and sys.stderr.isatty() and not yes:
+            click.confirm("Go on?", default=True, abort=True, err=True)
+    with ProgressLine() as progress:
+        return demo_server.ensure(parts, port=port, report=progress)
+
+
+def _ask(server: DemoServer, *, as_json: bool) -> list[dict[str, Any]]:
+    from .. import create_llm
+
+    answers = []
+    arguments = ", ".join(
+        ["'vllm'"] + [f"model={server.model!r}"] * bool(server.model) + [f"base_url={server.base_url!r}"]
+    )
+    _show("", f">>> llm = create_llm({arguments})", quiet=as_json)
+    with create_llm("vllm", model=server.model, base_url=server.base_url) as llm:
+        for prompt, options in QUESTIONS:
+            code = call_as_code(prompt, options)
+            _show("", f">>> {code}", quiet=as_json)
+            response = llm.generate(prompt, **{"temperature": 0.0, "max_output_tokens": 60, **options})
+            _show(response.content, *_proof(response), quiet=as_json)
+            constraint = response.metadata.get("constraint")
+            answers.append({"code": code, "content": response.content, "constraint": constraint})
+    return answers
+
+
+def call_as_code(prompt: str, options: dict[str, Any]) -> str:
+    """The call as one would type it."""
+    given = [f"{name}={value!r}" for name, value in options.items()]
+    return f"llm.generate({', '.join([json.dumps(prompt), *given])}).content"
+
+
+def _proof(response: GenerateResponse) -> list[str]:
+    constraint = response.metadata.get("constraint")
+    if not constraint:
+        return []
+    return ["# proof: " + ", ".join(f"{name}: {value}" for name, value in constraint.items())]
+
+
+def _document(server: DemoServer, answers: list[dict[str, Any]]) -> dict[str, Any]:
+    place = {"base_url": server.base_url, "model": server.model, "pid": server.pid, "log": server.log}
+    return {"schema": SCHEMA, **place, "started": server.started_now, "answers": answers}
+
+
+def _say_where_next(server: DemoServer) -> None:
+    root = server.base_url.removesuffix("/v1")
+    lines = [""]
+    if root.replace("127.0.0.1", "localhost") + "/v1" != _DEFAULT_URL:
+        lines.append(f"point clients at it:  export VLLM_BASE_URL={server.base_url}")
+    lines += [
+        "ask something:        abstractcore 'Explain quantum computing'",
+        "talk to it:           abstractcore chat",
+        f"its interface:        {root}/docs",
+    ]
+    if server.log:
+        lines.append(f"its log:              {server.log}")
+    if server.pid:
+        lines.append("stop it:              abstractcore demo --stop")
+    for line in lines:
+        click.echo(line)
+
+
+def _show(*lines: str, quiet: bool) -> None:
+    for line in () if quiet else lines:
+        click.echo(line)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """A closed terminal and a polite kill end the demo as Ctrl-C does: nothing half-made stays."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]  # nohup's choice stays
+    for number in mine:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])
