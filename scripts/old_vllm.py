@@ -21,6 +21,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def install(folder: Path, version: str) -> None:
     """Fill an environment's folder, and prove that the server's modules load."""
     packages = folder / f"lib/python{PYTHON[0]}.{PYTHON[1]}/site-packages"
     run(str(uv()), "venv", "--quiet", "--python", sys.executable, str(folder))
-    with step(f"installing vLLM {version}"), TemporaryDirectory(prefix="uv-", dir=folder.parent) as downloads:
+    with step(f"installing vLLM {version}"), TemporaryDirectory(prefix="uv-", dir=folder) as downloads:
         # On the environment's own file system, so that uv links files rather than copying gigabytes.
         pip = (str(uv()), "--cache-dir", downloads, "pip", "install", "--quiet", "--python", str(python(folder)))
         fetch(*pip, "--no-deps", "--requirements", str(lock_file(version)))
@@ -277,4 +278,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except subprocess.CalledProcessError as error:  # the command has said why
+        sys.exit(f"exit status {error.returncode}: {shlex.join(error.cmd)}")
