@@ -58,7 +58,7 @@ class Constraint(ABC):
     def complete(self, text: str) -> bool:
         """Whether the text satisfies the constraint and nothing could follow: a length limit cut nothing off."""
 
-    def trim(self, text: str) -> str | None:  # noqa: ARG002 - a JSON document or a choice has no useful prefix
+    def trim(self, text: str) -> str | None:
         """The longest prefix of ``text`` that satisfies the constraint, or ``None`` if there is none."""
         return None
 
@@ -86,7 +86,9 @@ class _Matched(Constraint):
         problem = matcher.get_error()
         if problem:
             raise InvalidConstraintError(
-                f"the {self.kind} does not compile: {_first_cause(problem)}", why=problem.strip(), hint=_HINTS[self.kind]
+                f"the {self.kind} does not compile: {_first_cause(problem)}",
+                why=problem.strip(),
+                hint=_HINTS[self.kind],
             )
         return matcher
 

@@ -180,7 +180,7 @@ class GenerateRequest(Struct, kw_only=True):
     on_cut: OnCut | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
     allow_unknown: bool = False
-    timeout: float | None | UnsetType = UNSET
+    timeout: float | UnsetType | None = UNSET
     """Total seconds."""
     request_id: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

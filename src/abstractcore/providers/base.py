@@ -14,7 +14,7 @@ from ..capability import CAPABILITIES, Capability, Support
 from ..errors import ProviderError, UnsupportedFeatureError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
 from ..wire.call import Plan, StreamPlan
-from .request import GenerateOptions, build_request, check_names
+from .request import GenerateDefaults, GenerateOptions, build_request, check_names
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +48,7 @@ class Provider(ABC):
         *,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
-        **defaults: Unpack[GenerateOptions],
+        **defaults: Unpack[GenerateDefaults],
     ) -> None:
         check_names(defaults)
         self.model = model
@@ -183,7 +183,7 @@ class Provider(ABC):
         """
         return self._run(self._plan_health(timeout))
 
-    async def ahealth(self, timeout: float = 5.0) -> dict[str, Any]:
+    async def ahealth(self, timeout: float = 5.0) -> dict[str, Any]:  # noqa: ASYNC109 - the twin of health
         """Like ``health``."""
         return await self._arun(self._plan_health(timeout))
 

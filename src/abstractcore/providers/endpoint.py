@@ -31,8 +31,8 @@ class Endpoint:
     provider: str
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    timeouts: Timeouts = Timeouts()
-    retry: RetryPolicy = RetryPolicy()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     down_hint: str | None = None
     key_hint: str | None = None
 
@@ -129,22 +129,20 @@ def checked(endpoint: Endpoint, call: Call, *, model: str | None = None) -> Plan
         ProviderError: The status says failure; carries the server's message.
     """
     answer = yield from send(endpoint, call)
-    if not 200 <= answer.status < 300:  # noqa: PLR2004 - the success statuses of HTTP
+    if not 200 <= answer.status < 300:
         body = (yield from _rest()) if call.stream else answer.body
         raise failed(endpoint, call, answer, body, model=model)
     return answer
 
 
-def failed(
-    endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model: str | None = None
-) -> ProviderError:
+def failed(endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model: str | None = None) -> ProviderError:
     """The error for a failure answer, or for a failure inside a 200 answer."""
     error = to_error(
         read_failure(body), answer.status, answer.headers, provider=endpoint.provider, url=call.url, model=model
     )
     if error.status in (401, 403):
         error.hint = endpoint.key_hint
-    elif 300 <= answer.status < 400:  # noqa: PLR2004 - the redirect statuses of HTTP
+    elif 300 <= answer.status < 400:
         error.hint = f"the server redirects to {answer.headers.get('location')}; give that address if you trust it"
     elif error.status in (404, 405) and error.code is None:
         error.hint = f"is {endpoint.base_url} the right address? It should end in /v1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 from msgspec import UNSET
@@ -15,14 +15,10 @@ from ..wire.call import Timeouts
 from ..wire.openai import wire_messages
 
 
-class GenerateOptions(TypedDict, total=False):
-    """Options of ``generate`` and ``agenerate``, also accepted by ``create_llm`` as defaults."""
+class GenerateDefaults(TypedDict, total=False):
+    """Options of ``generate`` that make sense for all calls; ``create_llm`` takes them as defaults."""
 
-    messages: Sequence[Message | Mapping[str, Any]] | None
-    """The conversation so far; the prompt, if any, is added as the user's last message."""
     system_prompt: str | None
-    model: str | None
-    """Overrides the provider's model for this call; on vLLM also the name of an adapter."""
     temperature: float | None
     max_output_tokens: int | None
     max_tokens: int | None
@@ -57,6 +53,15 @@ class GenerateOptions(TypedDict, total=False):
     """Send fields of ``extra_body`` that the server's schema doesn't list."""
 
 
+class GenerateOptions(GenerateDefaults, total=False):
+    """Options of ``generate`` and ``agenerate``."""
+
+    messages: Sequence[Message | Mapping[str, Any]] | None
+    """The conversation so far; the prompt, if any, is added as the user's last message."""
+    model: str | None
+    """Overrides the provider's model for this call; on vLLM also the name of an adapter."""
+
+
 SAMPLING: Final = (
     "temperature",
     "top_p",
@@ -69,7 +74,7 @@ SAMPLING: Final = (
     "stop",
 )
 """Options that go to the server under their own names."""
-GUIDED: Final[Mapping[str, type[Constraint]]] = {
+GUIDED: Final[Mapping[str, Callable[[Any], Constraint]]] = {
     "guided_json": JsonSchema,
     "guided_regex": Regex,
     "guided_grammar": Grammar,
@@ -144,7 +149,7 @@ def _limit(given: Mapping[str, Any]) -> int | None:
     return limits.pop() if limits else None
 
 
-def _logprobs(value: bool | int | None) -> int | None:
+def _logprobs(value: int | None) -> int | None:
     return None if value is None or value is False else 0 if value is True else value
 
 

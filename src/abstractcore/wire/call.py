@@ -83,7 +83,7 @@ ResultT = TypeVar("ResultT")
 class Emit:
     """Hand these items to the caller, in order."""
 
-    items: list[object]
+    items: list[Any]
 
 
 class _Read:

@@ -52,7 +52,11 @@ def read_failure(body: bytes) -> Failure:
     inner = document.get("error", document if document.get("object") == "error" else None)
     if isinstance(inner, Mapping):
         return Failure(
-            str(inner.get("message") or ""), _text(inner.get("type")), _text(inner.get("param")), _code(inner), shaped=True
+            str(inner.get("message") or ""),
+            _text(inner.get("type")),
+            _text(inner.get("param")),
+            _code(inner),
+            shaped=True,
         )
     if inner is not None:
         return Failure(str(inner), shaped=True)
@@ -77,7 +81,7 @@ def to_error(
     request_id: str | None = None,
 ) -> ProviderError:
     """The error for a failure answer."""
-    if status < 400 and failure.status:  # noqa: PLR2004 - the first failure status of HTTP
+    if status < 400 and failure.status:
         status = failure.status
     message = failure.message or f"the server gave no reason (HTTP {status}, empty body)"
     kind = _kind(status, failure)
@@ -118,7 +122,7 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
 def _kind(status: int, failure: Failure) -> type[ProviderError]:
     if failure.code == "context_length_exceeded":
         return ContextLengthError
-    if status == 404 and failure.shaped:  # noqa: PLR2004 - a page of the web framework means a wrong path instead
+    if status == 404 and failure.shaped:
         return ModelNotFoundError
     return _BY_STATUS.get(status, ProviderAPIError)
 

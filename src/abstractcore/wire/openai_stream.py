@@ -14,7 +14,16 @@ import msgspec
 from ..errors import ProviderError, StreamInterruptedError
 from ..types import Alternative, GenerateResponse, TokenLogprob, Usage
 from .failure import read_failure
-from .openai import DECODER, Completion, FunctionDelta, ToolCallDelta, WireChoice, WireMessage, read_logprobs, read_tool_calls
+from .openai import (
+    DECODER,
+    Completion,
+    FunctionDelta,
+    ToolCallDelta,
+    WireChoice,
+    WireMessage,
+    read_logprobs,
+    read_tool_calls,
+)
 from .sse import EventParser
 
 ABORTED: Final = "abort"

@@ -41,7 +41,7 @@ class Dialect:
     @property
     def facts(self) -> tuple[VersionFacts, Match] | None:
         """The table's row for this version, and how well it fits."""
-        return facts_for(self.version) if self.number else None
+        return facts_for(self.version) if self.version and self.number else None
 
     @property
     def note(self) -> str | None:

@@ -16,7 +16,7 @@ from .. import openai_api
 from ..base import Provider
 from ..endpoint import Endpoint, base_url_of
 from ..openai_api import Job
-from ..request import GenerateOptions
+from ..request import GenerateDefaults
 from . import server
 from .dialect import Dialect, Surface, unknown_fields
 from .guided import lift, write
@@ -64,7 +64,7 @@ class VLLMProvider(Provider):
         api_key: str | None = None,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
-        **defaults: Unpack[GenerateOptions],
+        **defaults: Unpack[GenerateDefaults],
     ) -> None:
         super().__init__(model, transport=transport, async_transport=async_transport, **defaults)
         address, key = resolve("vllm.base_url", base_url), resolve("vllm.api_key", api_key)
@@ -170,7 +170,9 @@ class VLLMProvider(Provider):
             )
         hazard = hazard_in(dialect.number, f"/v1/{surface}", {**body, **written.fields})
         if hazard is not None:
-            raise self._unsupported(hazard.name, version=dialect.version, why=hazard.effect, alternatives=[hazard.instead])
+            raise self._unsupported(
+                hazard.name, version=dialect.version, why=hazard.effect, alternatives=[hazard.instead]
+            )
         return Job(self._endpoint, request, model, written.fields, written.spelling, metadata)
 
     def _check_fields(self, dialect: Dialect, surface: Surface, request: GenerateRequest, body: dict[str, Any]) -> None:
@@ -193,8 +195,10 @@ class VLLMProvider(Provider):
                 ", ".join(unknown),
                 version=dialect.version,
                 why="the server's request schema doesn't list it: it would answer 200 and ignore it",
-                alternatives=[f"pass {guided[0]}=... to generate(), which is negotiated" if guided else "leave it out"]
-                + ["allow_unknown=True sends it all the same"],
+                alternatives=[
+                    f"pass {guided[0]}=... to generate(), which is negotiated" if guided else "leave it out",
+                    "allow_unknown=True sends it all the same",
+                ],
             )
 
     def _explained(self, plan: Generator[Any, Any, T], job: Job | None = None) -> Generator[Any, Any, T]:

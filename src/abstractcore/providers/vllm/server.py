@@ -125,7 +125,9 @@ def served(endpoint: Endpoint, model: str | None) -> Plan[ModelInfo]:
     found = next((row for row in rows if row.id == model), None)
     if found is None:
         what = "no model was named and the server serves several" if model is None else f"{model!r} is not served"
-        raise with_served(ModelNotFoundError(what, provider=endpoint.provider, model=model, url=endpoint.base_url), rows)
+        raise with_served(
+            ModelNotFoundError(what, provider=endpoint.provider, model=model, url=endpoint.base_url), rows
+        )
     if found.parent is None or found.context_length is not None:
         return found
     base = next((row for row in rows if row.id == found.parent), None)  # adapters have the length of their base
