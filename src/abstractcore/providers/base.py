@@ -187,6 +187,21 @@ class Provider(ABC):
         """Like ``health``."""
         return await self._arun(self._plan_health(timeout))
 
+    def wait_until_ready(self, seconds: float) -> None:
+        """Waits for a backend that is still starting.
+
+        Raises:
+            ServerNotReadyError: It was not ready within the time.
+        """
+        self._run(self._plan_wait(seconds))
+
+    async def await_until_ready(self, seconds: float) -> None:
+        """Like ``wait_until_ready``."""
+        await self._arun(self._plan_wait(seconds))
+
+    @abstractmethod
+    def _plan_wait(self, seconds: float) -> Plan[None]: ...
+
     def validate_config(self) -> bool:
         """Whether the backend answers with these settings and serves the model."""
         try:

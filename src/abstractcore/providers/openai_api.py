@@ -35,8 +35,8 @@ class Job:
     """The field that carries the constraint."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the response says besides: the server's version, what was emulated."""
-    check: Callable[[Completion], None] = lambda _completion: None
-    """Raises if the answer breaks another promise than the constraint."""
+    revise: Sequence[Callable[[Completion], Completion]] = ()
+    """Run on the whole answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
 
     def call(self, *, stream: bool) -> Call:
         """The HTTP request."""
@@ -88,7 +88,8 @@ def respond(job: Job, completion: Completion, started: float, first_at: float | 
         ProviderError: They are not.
     """
     seconds = time.perf_counter() - started
-    job.check(completion)
+    for revise in job.revise:
+        completion = revise(completion)
     metadata: dict[str, Any] = {"request_id": completion.response_id, **job.metadata}
     if job.request.constraint is not None:
         proofs = [settle(answer, job.request, job.spelling) for answer in completion.answers]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
-
-from msgspec.structs import replace
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ...errors import ConstraintViolationError, InvalidRequestError, ModelNotFoundError, TruncatedOutputError
 from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
-from ...vllm_facts import hazard_in
 from ...wire.call import Plan, StreamPlan
-from ...wire.openai import request_body
 from .. import openai_api
 from ..base import Provider
 from ..endpoint import Endpoint, base_url_of
 from ..openai_api import Job
 from ..request import GenerateDefaults
 from . import server
-from .dialect import Dialect, Surface, unknown_fields
-from .guided import lift, write
+from .job import decide
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,15 +22,6 @@ if TYPE_CHECKING:
     from ...transport import AsyncTransport, Transport
 
 T = TypeVar("T")
-
-UNIVERSAL_FIELDS: Final = frozenset(
-    {
-        "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "seed",
-        "stop", "n", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty",
-        "frequency_penalty", "repetition_penalty", "response_format",
-    }
-)  # fmt: skip
-"""Fields in the schemas of all known versions: a request with no others needs no negotiation."""
 
 
 class VLLMProvider(Provider):
@@ -86,17 +72,8 @@ class VLLMProvider(Provider):
         """Like ``server_version``."""
         return (await self._arun(server.learn(self._endpoint))).version
 
-    def wait_until_ready(self, seconds: float) -> None:
-        """Waits for a server that is still starting.
-
-        Raises:
-            ServerNotReadyError: It was not ready within the time.
-        """
-        self._run(server.wait_until_ready(self._endpoint, seconds))
-
-    async def await_until_ready(self, seconds: float) -> None:
-        """Like ``wait_until_ready``."""
-        await self._arun(server.wait_until_ready(self._endpoint, seconds))
+    def _plan_wait(self, seconds: float) -> Plan[None]:
+        return server.wait_until_ready(self._endpoint, seconds)
 
     def _plan_models(self) -> Plan[list[ModelInfo]]:
         return openai_api.models(self._endpoint)
@@ -113,7 +90,7 @@ class VLLMProvider(Provider):
         return vectors
 
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]:
-        job = yield from self._plan_job(request)
+        job = yield from self._plan_job(request, stream=False)
         try:
             return (yield from self._explained(openai_api.complete(job), job))
         except TruncatedOutputError:
@@ -121,13 +98,13 @@ class VLLMProvider(Provider):
         except ConstraintViolationError:
             # Another server may have taken this address since it was asked: ask again, and repeat only if so.
             server.forget(self._endpoint)
-            again = yield from self._plan_job(request)
+            again = yield from self._plan_job(request, stream=False)
             if again.spelling == job.spelling:
                 raise
             return (yield from self._explained(openai_api.complete(again), again))
 
     def _plan_stream(self, request: GenerateRequest) -> StreamPlan:
-        job = yield from self._plan_job(request)
+        job = yield from self._plan_job(request, stream=True)
         try:
             yield from self._explained(openai_api.stream(job), job)
         except ConstraintViolationError:
@@ -142,64 +119,9 @@ class VLLMProvider(Provider):
         self.model = found.id
         return found.id
 
-    def _plan_job(self, request: GenerateRequest) -> Plan[Job]:
-        """Decides everything about a request; asks the server only where it matters."""
-        lifted, extra = lift(request.extra_body)
-        if lifted is not None:
-            if request.constraint is not None:
-                raise self._unsupported("two constraints in one request", why="one in extra_body, one as an option")
-            request = replace(request, constraint=lifted)
-        request = replace(request, extra_body=extra)
+    def _plan_job(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
         model = yield from self._plan_model(request.model)
-        surface: Surface = "chat" if request.raw_prompt is None else "completions"
-        body = request_body(request, model, stream=False)
-        if request.constraint is None and UNIVERSAL_FIELDS.issuperset(body):
-            return Job(self._endpoint, request, model)
-        dialect = yield from server.learn(self._endpoint)
-        self._check_fields(dialect, surface, request, body)
-        metadata = {"server_version": dialect.version, **({"note": dialect.note} if dialect.note else {})}
-        if request.constraint is None:
-            return Job(self._endpoint, request, model, metadata=metadata)
-        written = write(request.constraint, surface, dialect)
-        if written is None:
-            raise self._unsupported(
-                f"guided_{request.constraint.kind}",
-                version=dialect.version,
-                why="its request schema lists neither structured_outputs nor guided_*",
-                alternatives=["guided_json on chats, which goes as response_format", "a vLLM server"],
-            )
-        hazard = hazard_in(dialect.number, f"/v1/{surface}", {**body, **written.fields})
-        if hazard is not None:
-            raise self._unsupported(
-                hazard.name, version=dialect.version, why=hazard.effect, alternatives=[hazard.instead]
-            )
-        return Job(self._endpoint, request, model, written.fields, written.spelling, metadata)
-
-    def _check_fields(self, dialect: Dialect, surface: Surface, request: GenerateRequest, body: dict[str, Any]) -> None:
-        """Refuses fields that this server would ignore in silence."""
-        if request.allow_unknown:
-            return
-        unknown = unknown_fields(dialect, surface, body)
-        if unknown is None:
-            unchecked = sorted(body.keys() - UNIVERSAL_FIELDS)
-            if unchecked:
-                raise self._unsupported(
-                    ", ".join(unchecked),
-                    version=dialect.version,
-                    why="the server hides its request schema, so it can't be known whether it would obey them",
-                    alternatives=["allow_unknown=True sends them all the same"],
-                )
-        elif unknown:
-            guided = [name for name in unknown if name.startswith(("guided_", "structured_"))]
-            raise self._unsupported(
-                ", ".join(unknown),
-                version=dialect.version,
-                why="the server's request schema doesn't list it: it would answer 200 and ignore it",
-                alternatives=[
-                    f"pass {guided[0]}=... to generate(), which is negotiated" if guided else "leave it out",
-                    "allow_unknown=True sends it all the same",
-                ],
-            )
+        return (yield from decide(self._endpoint, request, model, stream=stream))
 
     def _explained(self, plan: Generator[Any, Any, T], job: Job | None = None) -> Generator[Any, Any, T]:
         """Runs a plan and adds to its errors what only this server can say."""

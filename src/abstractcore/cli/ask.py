@@ -1,0 +1,120 @@
+"""``abstractcore "prompt"``: one answer on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..types import GenerateResponse
+from .connection import connect, connection
+
+
+@click.command()
+@click.argument("prompt", nargs=-1)
+@connection
+@click.option("-s", "--system", help="System prompt.")
+@click.option("--stream/--no-stream", default=None, help="Print while it is generated.  [default: on a terminal]")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON; one line a chunk when streamed.")
+@click.option("-t", "--temperature", type=float)
+@click.option("--max-tokens", type=click.IntRange(min=1))
+@click.option("--seed", type=int)
+@click.option("--guided-json", type=click.Path(path_type=Path), metavar="FILE", help="JSON Schema to hold it to.")
+@click.option("--guided-regex", metavar="REGEX", help="Regular expression to hold it to.")
+@click.option("--guided-grammar", type=click.Path(path_type=Path), metavar="FILE", help="Grammar, GBNF or Lark.")
+@click.option("--guided-choice", multiple=True, metavar="TEXT", help="One of several answers; repeat it.")
+@click.option("--on-cut", type=click.Choice(["raise", "trim"]), help="What becomes of a constrained answer cut short.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="For the whole answer.")
+def ask(
+    prompt: tuple[str, ...],
+    provider: str | None,
+    model: str | None,
+    base_url: str | None,
+    wait: float | None,
+    system: str | None,
+    stream: bool | None,
+    as_json: bool,
+    guided_json: Path | None,
+    guided_grammar: Path | None,
+    guided_choice: tuple[str, ...],
+    **options: Any,
+) -> None:
+    r"""Answers PROMPT.
+
+    Standard input, if piped, follows the prompt. The answer goes to standard output; a constraint's proof and errors go
+    to standard error.
+
+    \b
+    abstractcore "Why is the sky blue?"
+    abstractcore "A date" --guided-regex '\d{4}-\d{2}-\d{2}'
+    """
+    llm = connect(provider, model, base_url, wait)
+    live = sys.stdout.isatty() and not as_json if stream is None else stream
+    answer = llm.generate(
+        _prompt(prompt),
+        stream=live,
+        system_prompt=system,
+        guided_json=_read(guided_json),
+        guided_grammar=_read(guided_grammar),
+        guided_choice=guided_choice or None,
+        **options,
+    )
+    if isinstance(answer, Iterator):
+        _print_stream(answer, as_json=as_json)
+    else:
+        _print_whole(answer, as_json=as_json)
+
+
+def _prompt(words: tuple[str, ...]) -> str:
+    parts = [" ".join(words)]
+    if not sys.stdin.isatty():
+        parts.append(sys.stdin.read())
+    text = "\n\n".join(part for part in parts if part.strip())
+    if not text:
+        raise click.UsageError("there is no prompt: give one as an argument or on standard input")
+    return text
+
+
+def _read(path: Path | None) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8") if path else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"can't read {path}: {error}") from error
+
+
+def _print_whole(answer: GenerateResponse, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(_as_json("abstractcore.answer/1", answer))
+        return
+    click.echo(answer.content)
+    _say_proof(answer)
+
+
+def _print_stream(chunks: Iterator[GenerateResponse], *, as_json: bool) -> None:
+    last = None
+    for last in chunks:
+        if as_json:
+            click.echo(_as_json("abstractcore.chunk/1", last))
+        elif last.index == 0:
+            click.echo(last.content, nl=False)
+    if last is not None and not as_json:
+        click.echo()
+        _say_proof(last)
+
+
+def _as_json(schema: str, answer: GenerateResponse) -> str:
+    import msgspec
+
+    fields = {"schema": schema, **msgspec.structs.asdict(answer)}
+    del fields["raw_body"]
+    return msgspec.json.encode(fields).decode()
+
+
+def _say_proof(answer: GenerateResponse) -> None:
+    proof = answer.metadata.get("constraint")
+    if proof:
+        cut = f"; {proof['cut_by']} cut it, trimmed to the longest match" if proof.get("trimmed") else ""
+        click.echo(f"proved: {proof['kind']} by {proof['checker']}, sent as {proof['spelling']}{cut}", err=True)

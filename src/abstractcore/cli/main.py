@@ -1,0 +1,119 @@
+"""The entry point: finds the command, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from typing import Final, NamedTuple, NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import AbstractCoreError, ConnectionFailedError
+
+UNREACHABLE: Final = 4
+INTERRUPTED: Final = 130
+
+
+class Row(NamedTuple):
+    """One command: where it is, and what the list of commands says of it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "ask": Row("ask", "Answer a prompt (the default command)."),
+    "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
+    "models": Row("models", "List what the server serves."),
+}
+
+EPILOG: Final = """\b
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check or plan says no, 4 server unreachable, 130 interrupted."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called, and whose default command is ``ask``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return None
+        command: click.Command = getattr(import_module(f"abstractcore.cli.{row.module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help text, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.summary) for name, row in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes what is no command as a prompt."""
+        if not args and not sys.stdin.isatty():
+            args = ["ask"]
+        elif args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1, 0.75)
+            if near and len(args) == 1:
+                raise click.UsageError(
+                    f"no command {args[0]!r}; did you mean {near[0]!r}? As a prompt: abstractcore ask {args[0]}", ctx
+                )
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="abstractcore")
+def cli() -> None:
+    r"""One interface for language models: ask them, and run vLLM well.
+
+    \b
+    abstractcore "Why is the sky blue?"
+    git diff | abstractcore "Write a commit message"
+    abstractcore "List 3 colors" --guided-json schema.json
+    """
+
+
+def main() -> NoReturn:
+    """Runs the command line."""
+    try:
+        cli.main(prog_name="abstractcore", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except AbstractCoreError as error:
+        show(error)
+        sys.exit(UNREACHABLE if isinstance(error, ConnectionFailedError) else 1)
+    sys.exit(0)
+
+
+def show(error: AbstractCoreError) -> None:
+    """Prints an error: what failed, the measured fact, what to do next."""
+    for label, text, color in (
+        ("error", error.message, "red"),
+        ("why", error.why, "yellow"),
+        ("try", error.hint, "cyan"),
+    ):
+        if text and (label == "error" or text not in error.message):
+            styled = click.style(f"{label}:", fg=color, bold=True) if "NO_COLOR" not in os.environ else f"{label}:"
+            click.echo(f"{styled} {text}", err=True)

@@ -1,0 +1,152 @@
+"""Decides a request for one server: what is sent, and what the answer must then fulfil.
+
+Each feature is a *shaper*: a function that reads the draft and adds its part, or refuses. They run in the order of
+``SHAPERS``; none does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from ...errors import InvalidConstraintError, UnsupportedFeatureError
+from ...types import GenerateRequest
+from ...vllm_facts import hazard_in
+from ...wire.call import Plan
+from ...wire.openai import Completion, request_body
+from ..endpoint import Endpoint
+from ..openai_api import Job
+from . import server
+from .dialect import Dialect, Surface, unknown_fields
+from .guided import lift, write
+
+UNIVERSAL_FIELDS: Final = frozenset(
+    {
+        "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "seed",
+        "stop", "n", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty",
+        "frequency_penalty", "repetition_penalty", "response_format",
+    }
+)  # fmt: skip
+"""Fields in the schemas of all known versions: a request with no others needs no negotiation."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A request on its way to being decided."""
+
+    request: GenerateRequest
+    model: str
+    dialect: Dialect = field(default_factory=Dialect)
+    """What the server understands; unknown for requests that any server understands."""
+    stream: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    """What is added to the body, or replaces a part of it."""
+    spelling: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    revise: list[Callable[[Completion], Completion]] = field(default_factory=list)
+    """Run on the answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
+
+    @property
+    def surface(self) -> Surface:
+        """The endpoint that the request goes to."""
+        return "chat" if self.request.raw_prompt is None else "completions"
+
+    def body(self) -> dict[str, Any]:
+        """The request body as it stands."""
+        return {**request_body(self.request, self.model, stream=self.stream), **self.fields}
+
+    def refuse(self, feature: str, *, why: str, alternatives: Sequence[str] = ()) -> UnsupportedFeatureError:
+        """The error for a promise that this server can't keep."""
+        version = self.dialect.version
+        return UnsupportedFeatureError(
+            f"vllm can't do {feature}" + (f" (server version {version})" if version else ""),
+            feature=feature,
+            provider="vllm",
+            server_version=version,
+            alternatives=alternatives,
+            why=why,
+        )
+
+
+def shape_constraint(draft: Draft) -> None:
+    """Writes the constraint in the server's spelling."""
+    if draft.request.constraint is None:
+        return
+    written = write(draft.request.constraint, draft.surface, draft.dialect)
+    if written is None:
+        raise draft.refuse(
+            f"guided_{draft.request.constraint.kind}",
+            why="its request schema lists neither structured_outputs nor guided_*",
+            alternatives=["guided_json on chats, which goes as response_format", "a vLLM server"],
+        )
+    draft.fields.update(written.fields)
+    draft.spelling = written.spelling
+
+
+def shape_safety(draft: Draft) -> None:
+    """Refuses what the server would ignore in silence, and what would take it down."""
+    if not draft.request.allow_unknown:
+        _check_fields(draft)
+    hazard = hazard_in(draft.dialect.number, f"/v1/{draft.surface}", draft.body())
+    if hazard is not None:
+        raise draft.refuse(hazard.name, why=hazard.effect, alternatives=[hazard.instead])
+
+
+SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (shape_constraint, shape_safety)
+
+
+def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: bool) -> Plan[Job]:
+    """Decides everything about a request; asks the server about itself only where it matters.
+
+    Raises:
+        UnsupportedFeatureError: The server can't keep a promise that the request makes.
+        InvalidConstraintError: There are two constraints, or one that does not compile.
+    """
+    draft = Draft(_lifted(request), model, stream=stream)
+    if draft.request.constraint is not None or not UNIVERSAL_FIELDS.issuperset(draft.body()):
+        draft.dialect = yield from server.learn(endpoint)
+        draft.metadata["server_version"] = draft.dialect.version
+        if draft.dialect.note:
+            draft.metadata["note"] = draft.dialect.note
+    for shape in SHAPERS:
+        shape(draft)
+    return Job(endpoint, draft.request, model, draft.fields, draft.spelling, draft.metadata, tuple(draft.revise))
+
+
+def _lifted(request: GenerateRequest) -> GenerateRequest:
+    """Makes a constraint in ``extra_body`` one like any other."""
+    lifted, rest = lift(request.extra_body)
+    if lifted is not None and request.constraint is not None:
+        raise InvalidConstraintError(
+            "an answer can be held to one constraint, but one is in extra_body and one is an option"
+        )
+    return replace(request, constraint=lifted or request.constraint, extra_body=rest)
+
+
+def _check_fields(draft: Draft) -> None:
+    body = draft.body()
+    unknown = unknown_fields(draft.dialect, draft.surface, body)
+    if unknown is None:
+        unchecked = sorted(body.keys() - UNIVERSAL_FIELDS - {"structured_outputs"} - _GUIDED)
+        if unchecked:
+            raise draft.refuse(
+                ", ".join(unchecked),
+                why="the server hides its request schema, so it can't be known whether it would obey",
+                alternatives=["allow_unknown=True sends it all the same"],
+            )
+    elif unknown:
+        guided = [name for name in unknown if name in _GUIDED or name == "structured_outputs"]
+        raise draft.refuse(
+            ", ".join(unknown),
+            why="the server's request schema doesn't list it: it would answer 200 and ignore it",
+            alternatives=[
+                f"pass {guided[0]}=... to generate(), which is negotiated" if guided else "leave it out",
+                "allow_unknown=True sends it all the same",
+            ],
+        )
+
+
+_GUIDED: Final = frozenset(f"guided_{kind}" for kind in ("json", "regex", "choice", "grammar"))
