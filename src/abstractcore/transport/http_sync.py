@@ -133,13 +133,13 @@ class HttpTransport:
     def _connect(self, route: Route, deadlines: Deadlines) -> _Connection:
         until, phase = deadlines.connecting(monotonic())
         origin = route.origin
+        context = None if origin.tls is None else self._router.ssl_context()
         sock = None
         try:
             sock = _dial(origin, until)
             if origin.tunnel is not None:
                 _tunnel(sock, origin, until)
-            if origin.tls is not None:
-                context = self._router.ssl_context()
+            if context is not None:
                 sock.settimeout(_left(until))
                 sock = context.wrap_socket(sock, server_hostname=origin.tls)
             return _Connection(sock, origin)
@@ -233,7 +233,7 @@ class HttpExchange:
         if connection is None:
             return
         self._connection = None
-        if self._reader.complete and self._reader.keep_alive:
+        if self._reader.complete and self._reader.keep_alive and connection.pid == os.getpid():
             self._transport.give_back(connection)
         else:
             connection.abort()

@@ -1,0 +1,167 @@
+"""Time limits: each phase ends the request with an error that names it. Servers wait for a sign, so nothing sleeps."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from abstractcore.errors import RequestTimeoutError
+from abstractcore.transport import HttpTransport
+from abstractcore.wire.call import Call, Timeouts
+from tests.scripted_server import CHUNKED, END, PATIENCE, Peer, chunk, whole
+
+from .conftest import Client, ClientFactory, Serve, read_all
+
+SHORT = 0.05
+UNLIMITED: dict[str, None] = {"connect": None, "first_byte": None, "idle": None, "total": None}
+
+
+def limits(**seconds: float) -> Timeouts:
+    """These limits and no others."""
+    given: dict[str, Any] = {**UNLIMITED, **seconds}
+    return Timeouts(**given)
+
+
+def sends(*parts: bytes) -> Any:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(*parts)
+        peer.wait_gone()
+
+    return script
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_answer_at_all(serve: Serve, client: Client, stream: bool) -> None:
+    server = serve(sends())
+    with pytest.raises(RequestTimeoutError, match=r"nothing .* within 0\.05 s") as caught:
+        client.open(Call("POST", server.url, {}, b"{}", stream, limits(first_byte=SHORT)))
+    assert caught.value.phase == "first_byte"
+    assert caught.value.url == f"{server.url}"
+
+
+def test_the_head_alone_is_not_a_first_byte(serve: Serve, client: Client) -> None:
+    server = serve(sends(CHUNKED))
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", server.url, timeouts=limits(first_byte=SHORT)))
+    assert caught.value.phase == "first_byte"
+    exchange = client.open(Call("GET", server.url, stream=True, timeouts=limits(first_byte=SHORT)))
+    for _ in range(2):
+        with pytest.raises(RequestTimeoutError) as caught:
+            exchange.read()
+        assert caught.value.phase == "first_byte"
+
+
+def test_silence_within_a_body(serve: Serve, client: Client) -> None:
+    server = serve(sends(CHUNKED, chunk(b"one")))
+    call = Call("GET", server.url, stream=True, timeouts=limits(first_byte=10.0, idle=SHORT))
+    exchange = client.open(call)
+    assert exchange.read() == b"one"
+    with pytest.raises(RequestTimeoutError, match="fell silent") as caught:
+        exchange.read()
+    assert caught.value.phase == "idle"
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", server.url, timeouts=limits(first_byte=10.0, idle=SHORT)))
+    assert caught.value.phase == "idle"
+
+
+def test_the_total_counts_although_bytes_keep_coming(serve: Serve, client: Client) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        while True:
+            peer.send(chunk(b"more" * 1000))
+
+    server = serve(script)
+    exchange = client.open(Call("GET", server.url, stream=True, timeouts=limits(first_byte=10.0, idle=10.0, total=0.2)))
+    with pytest.raises(RequestTimeoutError) as caught:
+        read_all(exchange)
+    assert caught.value.phase == "total"
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", server.url, timeouts=limits(first_byte=10.0, idle=10.0, total=0.2)))
+    assert caught.value.phase == "total"
+
+
+def test_the_total_counts_before_the_answer_too(serve: Serve, client: Client) -> None:
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", serve(sends()).url, timeouts=limits(first_byte=10.0, total=SHORT)))
+    assert caught.value.phase == "total"
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue of connections is full, so that the next one waits."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+        for sock in waiting:
+            sock.close()
+
+
+@pytest.mark.parametrize(("given", "phase"), [({"connect": SHORT}, "connect"), ({"total": SHORT}, "total")])
+def test_no_connection(full_port: int, client: Client, given: dict[str, float], phase: str) -> None:
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", f"http://127.0.0.1:{full_port}/", timeouts=limits(**given)))
+    assert caught.value.phase == phase
+
+
+def test_tls_is_part_of_connecting(serve: Serve, client: Client) -> None:
+    server = serve(lambda peer: peer.wait_gone())
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", f"https://127.0.0.1:{server.port}/", timeouts=limits(connect=SHORT)))
+    assert caught.value.phase == "connect"
+
+
+def test_the_proxy_is_part_of_connecting(serve: Serve, new_client: ClientFactory) -> None:
+    proxy = serve(lambda peer: peer.wait_gone())
+    with pytest.raises(RequestTimeoutError) as caught:
+        new_client(https_proxy=proxy.url).open(Call("GET", "https://api.test/", timeouts=limits(connect=SHORT)))
+    assert caught.value.phase == "connect"
+
+
+def test_a_request_that_the_server_does_not_take_in(serve: Serve, client: Client) -> None:
+    never = threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert never.wait(PATIENCE)
+
+    server = serve(script)
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("POST", server.url, {}, bytes(20_000_000), timeouts=limits(first_byte=0.2)))
+    never.set()
+    assert caught.value.phase == "first_byte"
+
+
+def test_without_limits_an_answer_still_comes(serve: Serve, client: Client) -> None:
+    server = serve(sends(CHUNKED, chunk(b"one"), END))
+    assert read_all(client.open(Call("GET", server.url, stream=True, timeouts=limits()))) == b"one"
+
+
+def test_limits_of_one_request_do_not_outlive_it(serve: Serve, client: Client) -> None:
+    """The second request shares the connection and has time until the server gets its sign."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(whole(b"first"))
+        peer.request()
+        with pytest.raises(RequestTimeoutError):  # longer than the first request's limits
+            other.open(Call("GET", silent.url, timeouts=limits(first_byte=3 * SHORT)))
+        peer.send(whole(b"second"))
+        peer.wait_gone()
+
+    other = HttpTransport(environ={})
+    silent = serve(sends())
+    server = serve(script)
+    short = limits(first_byte=SHORT, idle=SHORT, total=SHORT)
+    assert client.open(Call("GET", server.url, timeouts=short)).answer.body == b"first"
+    assert client.open(Call("GET", server.url, timeouts=limits())).answer.body == b"second"
+    assert server.connections == 1
