@@ -196,11 +196,14 @@ def stage_of(log: Sequence[str]) -> str:
 _PREFIX: Final = re.compile(r"^\((?:APIServer|EngineCore|Worker)[^)]*\)\s+(?:ERROR [\d-]+ [\d:]+ \[[^\]]*\]\s*)?")
 _RAISED: Final = re.compile(r"^(?:[\w.]*(?:Error|Exception)|ERROR): .+|^[\w./-]+: error: .+")
 _KNOWN: Final = (
-    ("address already in use", "the port is taken", "choose another one with --port"),
+    ("Address already in use", "the port is taken", "name another one with --port"),
     ("Insufficient space in /dev/shm", "the shared memory /dev/shm is too small", "mount /dev/shm with 1 GB or more"),
     ("No space left on device", "the disk is full", "free some space"),
     ("out of memory", "there is not enough memory", "close what else uses the memory"),
+    ("less than requested memory", "there is not enough memory", "close what else uses the memory"),
     ("less than desired GPU memory utilization", "the GPU's memory is in use", "add --cpu to run without the GPU"),
+    ("Cannot find any model weights", "the model has no weights", "delete the model's folder: it will be made again"),
+    ("SafetensorError", "the model's weights are damaged", "delete the model's folder: it will be made again"),
     ("PermissionError", "a file can't be read by this user", "check the rights of the model's folder"),
 )
 
