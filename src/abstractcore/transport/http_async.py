@@ -178,8 +178,8 @@ class AsyncHttpTransport:
             await loop.create_unix_connection(lambda: connection, origin.unix)
             return
         direct = origin.tunnel is None
-        # uvloop has no happy eyeballs of its own.
-        can_race = isinstance(loop, asyncio.BaseEventLoop)
+        # A name may stand for several addresses. uvloop can't try them side by side.
+        can_race = not _is_address(origin.host) and isinstance(loop, asyncio.BaseEventLoop)
         racing: dict[str, Any] = {"happy_eyeballs_delay": _ATTEMPT_DELAY} if can_race else {}
         await loop.create_connection(
             lambda: connection,
@@ -265,6 +265,10 @@ class AsyncHttpExchange:
         connection, self._connection = self._connection, None
         if connection is not None and connection.end():
             self._pool.give_back(connection)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 async def _tunnel(connection: Connection) -> None:

@@ -64,8 +64,8 @@ class HttpTransport:
     """
 
     def __init__(self, *, environ: Mapping[str, str] | None = None) -> None:
-        self._router = Router(environ)
         self._idle: dict[Origin, deque[_Connection]] = {}
+        self._router = Router(environ)
         self._pid = os.getpid()
 
     def open(self, call: Call) -> HttpExchange:
@@ -99,6 +99,9 @@ class HttpTransport:
         for connections in idle.values():
             for connection in connections:
                 connection.abort()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _take(self, origin: Origin, now: float) -> _Connection | None:
         """An idle connection that can be trusted, the freshest first."""
