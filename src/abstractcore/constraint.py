@@ -111,7 +111,8 @@ class _Matched(Constraint):
 
     def complete(self, text: str) -> bool:
         matcher = self._matcher()
-        return matcher.consume_tokens(list(text.encode())) and matcher.is_accepting() and matcher.is_stopped()
+        fits = matcher.consume_tokens(list(text.encode("utf-8", "surrogatepass")))
+        return fits and matcher.is_accepting() and matcher.is_stopped()
 
     def trim(self, text: str) -> str | None:
         matcher = self._matcher()
@@ -227,7 +228,6 @@ class JsonSchema(Constraint):
         import jsonschema_rs
 
         try:
-            jsonschema_rs.meta.validate(self.schema)
             self._validator()
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             raise InvalidConstraintError(
@@ -246,8 +246,10 @@ class JsonSchema(Constraint):
     def prove(self, text: str) -> Proof:
         try:
             document = msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
             return Proof(False, "jsonschema-rs", f"not a JSON document: {error}")
+        except RecursionError:
+            return Proof(False, "jsonschema-rs", "the document is nested too deeply to be checked")
         fault = next(iter(self._validator().iter_errors(document)), None)
         if fault is None:
             return Proof(True, "jsonschema-rs")

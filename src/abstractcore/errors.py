@@ -18,10 +18,10 @@
     |   |   `-- ContextLengthError     prompt and answer don't fit into the model's context
     |   |-- RateLimitError             429
     |   |-- ServerOverloadedError      503 and its like
+    |   |-- AdapterError               an adapter can't be loaded, is lost, or did not answer
     |   `-- ProviderAPIError           any other status, or an answer that isn't in the protocol
     |-- ConstraintViolationError       the answer doesn't satisfy the constraint that was asked for
     |   `-- TruncatedOutputError       the length limit cut a constrained answer
-    |-- AdapterError                   an adapter can't be loaded, is lost, or did not answer
     |-- DeployError                    a server or container could not be started
     `-- SessionError                   a saved session can't be read or used
 
