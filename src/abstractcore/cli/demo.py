@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..settings import resolve
 from .progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -18,15 +19,17 @@ if TYPE_CHECKING:
     from ..types import GenerateResponse
 
 SCHEMA: Final = "abstractcore.demo/1"
-_DEFAULT_URL: Final = "http://localhost:8000/v1"
 _COLOURS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 3}
 _FUNCTION: Final = r"def \w+\([^)]*\):\n(?:\s{4}.*\n)+"
 
 QUESTIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("What is the capital of France?", {}),
-    ("Name three colors.", {"guided_json": _COLOURS}),
+    ("What is the capital of France?", {"temperature": 0}),
+    ("Name three colors.", {"guided_json": _COLOURS, "temperature": 0}),
     # This regex can always go on: the token limit ends it, and what is whole so far is kept.
-    ("Write a Python function", {"guided_regex": _FUNCTION, "on_cut": "trim", "max_output_tokens": 60}),
+    (
+        "Write a Python function",
+        {"guided_regex": _FUNCTION, "on_cut": "trim", "max_output_tokens": 60, "temperature": 0},
+    ),
 )
 
 
@@ -78,39 +81,52 @@ def _server(port: int | None, *, cpu: bool, yes: bool) -> DemoServer:
         if sys.stdin.isatty() and sys.stderr.isatty() and not yes:
             click.confirm("Go on?", default=True, abort=True, err=True)
     with ProgressLine() as progress:
-        return demo_server.ensure(parts, port=port, report=progress)
+        server = demo_server.ensure(parts, port=port, report=progress)
+    _tell(f"{server.model} is served at {server.base_url}")
+    return server
 
 
 def _ask(server: DemoServer, *, as_json: bool) -> list[dict[str, Any]]:
     from .. import create_llm
 
     answers = []
-    arguments = ", ".join(
-        ["'vllm'"] + [f"model={server.model!r}"] * bool(server.model) + [f"base_url={server.base_url!r}"]
-    )
-    _show("", f">>> llm = create_llm({arguments})", quiet=as_json)
-    with create_llm("vllm", model=server.model, base_url=server.base_url) as llm:
-        for prompt, options in QUESTIONS:
-            code = call_as_code(prompt, options)
+    options = {"model": server.model} if server.model else {}
+    options["base_url"] = server.base_url
+    _show("", f">>> llm = {as_code('create_llm', 'vllm', options)}", quiet=as_json)
+    with create_llm("vllm", **options) as llm:
+        for prompt, asked in QUESTIONS:
+            code = as_code("llm.generate", prompt, asked) + ".content"
             _show("", f">>> {code}", quiet=as_json)
-            response = llm.generate(prompt, **{"temperature": 0.0, "max_output_tokens": 60, **options})
-            _show(response.content, *_proof(response), quiet=as_json)
+            response = llm.generate(prompt, **asked)
+            _show(response.content.rstrip("\n"), *_proof(response), quiet=as_json)
             constraint = response.metadata.get("constraint")
             answers.append({"code": code, "content": response.content, "constraint": constraint})
     return answers
 
 
-def call_as_code(prompt: str, options: dict[str, Any]) -> str:
-    """The call as one would type it."""
-    given = [f"{name}={value!r}" for name, value in options.items()]
-    return f"llm.generate({', '.join([json.dumps(prompt), *given])}).content"
+def as_code(function: str, first: str, options: Mapping[str, Any]) -> str:
+    """A call as one would type it."""
+    return (
+        f"{function}({', '.join([_literal(first), *(f'{name}={_literal(given)}' for name, given in options.items())])})"
+    )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str) and "\\" in value and '"' not in value:
+        return f'r"{value}"'
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _proof(response: GenerateResponse) -> list[str]:
-    constraint = response.metadata.get("constraint")
-    if not constraint:
+    """What the library knows about a constrained answer, as a comment."""
+    record = response.metadata.get("constraint")
+    if not record:
         return []
-    return ["# proof: " + ", ".join(f"{name}: {value}" for name, value in constraint.items())]
+    server = f"vLLM {response.metadata.get('server_version', '')}".rstrip()
+    lines = [f"# proved by {record['checker']}; sent to {server} as {record['spelling']}"]
+    if record.get("trimmed"):
+        lines.append(f"# {record['cut_by']} ended it; the unfinished rest was cut off: {record['cut_text']!r}")
+    return lines
 
 
 def _document(server: DemoServer, answers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,20 +136,20 @@ def _document(server: DemoServer, answers: list[dict[str, Any]]) -> dict[str, An
 
 def _say_where_next(server: DemoServer) -> None:
     root = server.base_url.removesuffix("/v1")
-    lines = [""]
-    if root.replace("127.0.0.1", "localhost") + "/v1" != _DEFAULT_URL:
-        lines.append(f"point clients at it:  export VLLM_BASE_URL={server.base_url}")
-    lines += [
-        "ask something:        abstractcore 'Explain quantum computing'",
-        "talk to it:           abstractcore chat",
-        f"its interface:        {root}/docs",
-    ]
+    rows = [("ask it", "abstractcore 'Explain quantum computing'"), ("its interface", f"{root}/docs")]
+    context = click.get_current_context()
+    group = context.find_root().command
+    if isinstance(group, click.Group) and "chat" in group.list_commands(context):
+        rows.insert(1, ("talk to it", "abstractcore chat"))
+    if root.replace("127.0.0.1", "localhost") + "/v1" != resolve("vllm.base_url").value:
+        rows.insert(0, ("point to it", f"export VLLM_BASE_URL={server.base_url}"))
     if server.log:
-        lines.append(f"its log:              {server.log}")
+        rows.append(("its log", server.log))
     if server.pid:
-        lines.append("stop it:              abstractcore demo --stop")
-    for line in lines:
-        click.echo(line)
+        rows.append(("stop it", "abstractcore demo --stop"))
+    click.echo()
+    for label, text in rows:
+        click.echo(f"{label + ':':<15}{text}")
 
 
 def _show(*lines: str, quiet: bool) -> None:

@@ -41,7 +41,7 @@ class PipProgress:
         if self._packages:
             done = min(self._installed() - self._before, self._packages)
             text = f"unpacking {done} of {self._packages} packages"
-            self._report(Progress("install", text, done / self._packages))
+            self._report(Progress("install", text, max(0, done - 1) / self._packages))  # the newest is being written
         elif size := _size(self._scratch):
             text = f"{self._text}, {megabytes(size)} of about {megabytes(self._expected)}"
             self._report(Progress("install", text, min(1.0, size / self._expected)))

