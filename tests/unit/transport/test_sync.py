@@ -139,12 +139,22 @@ def test_a_forked_child_leaves_its_parents_connections_alone(serve: Serve) -> No
 
 
 INTERRUPTED = """
-import sys
+import sys, threading, time
 from abstractcore.transport import HttpTransport
 from abstractcore.wire.call import Call
 
+def announce(main):
+    places = [None]
+    while len(places) < 5:
+        frame = sys._current_frames()[main]
+        place = (frame.f_code.co_name, frame.f_lineno)
+        places = [*places, place] if place == places[-1] else [place]
+        time.sleep(0.02)
+    print("blocked in", place[0], flush=True)
+
 exchange = HttpTransport(environ={}).open(Call("GET", sys.argv[1], stream=True))
-print(exchange.read().decode(), flush=True)
+assert exchange.read() == b"started"
+threading.Thread(target=announce, args=[threading.get_ident()], daemon=True).start()
 try:
     exchange.read()
 except KeyboardInterrupt:
@@ -170,7 +180,7 @@ def test_ctrl_c_ends_a_blocking_read_and_aborts_the_request(serve: Serve) -> Non
     )
     with process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
+        assert process.stdout.readline() == "blocked in _receive\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"
         assert gone.wait(PATIENCE)  # while the process still lives

@@ -147,21 +147,28 @@ def test_without_limits_an_answer_still_comes(serve: Serve, client: Client) -> N
 
 
 def test_limits_of_one_request_do_not_outlive_it(serve: Serve, client: Client) -> None:
-    """The second request shares the connection and has time until the server gets its sign."""
+    """The second request shares the connection, and its answer comes only after the first one's limits."""
+    silent = serve(sends())
+    other = HttpTransport(environ={})
 
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(whole(b"first"))
         peer.request()
-        with pytest.raises(RequestTimeoutError):  # longer than the first request's limits
-            other.open(Call("GET", silent.url, timeouts=limits(first_byte=3 * SHORT)))
+        with pytest.raises(RequestTimeoutError):
+            other.open(Call("GET", silent.url, timeouts=limits(first_byte=5 * SHORT)))
         peer.send(whole(b"second"))
         peer.wait_gone()
 
-    other = HttpTransport(environ={})
-    silent = serve(sends())
     server = serve(script)
-    short = limits(first_byte=SHORT, idle=SHORT, total=SHORT)
-    assert client.open(Call("GET", server.url, timeouts=short)).answer.body == b"first"
+    short = limits(first_byte=4 * SHORT, idle=4 * SHORT, total=4 * SHORT)
+    for _ in range(20):
+        try:
+            answer = client.open(Call("GET", server.url, timeouts=short)).answer
+        except RequestTimeoutError:  # a busy machine
+            continue
+        break
+    connections = server.connections
+    assert answer.body == b"first"
     assert client.open(Call("GET", server.url, timeouts=limits())).answer.body == b"second"
-    assert server.connections == 1
+    assert server.connections == connections
