@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     )
     from .factory import create_llm
     from .providers import VLLMProvider
-    from .types import GenerateResponse, Message, ModelInfo, ToolCall, Usage
+    from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
 
 __version__: Final = "2.6.4"
 
 __all__ = [
     "AbstractCoreError",
+    "Adapter",
     "AdapterError",
     "AuthenticationError",
     "Choice",
@@ -80,7 +81,7 @@ __all__ = [
 _MODULE_OF: Final = {
     "create_llm": "factory",
     "VLLMProvider": "providers",
-    **dict.fromkeys(("GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
+    **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
     **dict.fromkeys(("Choice", "Grammar", "JsonSchema", "Regex"), "constraint"),
 }
 """Where a public name is defined; the rest are errors."""

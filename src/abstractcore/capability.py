@@ -56,6 +56,7 @@ CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
         Capability.STOP: Support.NATIVE,
         Capability.MULTIPLE_ANSWERS: Support.NATIVE,
         Capability.LOGPROBS: Support.NATIVE,
+        Capability.MULTI_LORA: Support.NATIVE,
     },
 }
 

@@ -137,13 +137,26 @@ class GenerateResponse(Struct, kw_only=True):
         return bool(self.tool_calls)
 
 
-class Adapter(Struct, frozen=True):
-    """A LoRA adapter that a server has loaded."""
+class Adapter(Struct, frozen=True, eq=False):
+    """A LoRA adapter that a server has loaded. It equals its name too: ``"sql" in llm.list_adapters()`` works."""
 
     name: str
     path: str | None = None
     parent: str | None = None
     """The base model it belongs to."""
+    missing_on: tuple[str, ...] = ()
+    """Addresses of the replicas that lack it."""
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Adapter):
+            return msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+        return self.name == other if isinstance(other, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from abstractcore import errors
 
 PUBLIC = [
     "create_llm", "VLLMProvider",
-    "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage",
+    "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage",
     "Choice", "Grammar", "JsonSchema", "Regex",
     "AbstractCoreError",
     "ConfigurationError", "MissingExtraError",

@@ -37,6 +37,9 @@ class Job:
     """What the response says besides: the server's version, what was emulated."""
     revise: Sequence[Callable[[Completion], Completion]] = ()
     """Run on the whole answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
+    confirm: Callable[[Endpoint, str, str | None], Plan[None]] | None = None
+    """Run where the answer names another model than was asked (endpoint, asked, answered): raises unless both are
+    the same one."""
 
     def call(self, *, stream: bool) -> Call:
         """The HTTP request."""
@@ -55,6 +58,7 @@ def complete(job: Job) -> Plan[GenerateResponse]:
     call = job.call(stream=False)
     answer = yield from checked(job.endpoint, call, model=job.model)
     completion = read(read_completion, job.endpoint, call, answer, model=job.model)
+    yield from confirmed(job, completion)
     return respond(job, completion, started, None)
 
 
@@ -75,9 +79,21 @@ def stream(job: Job) -> StreamPlan:
                 yield Emit(chunks)
     except (ConnectionFailedError, RequestTimeoutError) as error:
         raise reader.interrupted(error.message, why=error.why) from error
-    last = respond(job, reader.finish(), started, reader.first_at)
+    completion = reader.finish()
+    yield from confirmed(job, completion)
+    last = respond(job, completion, started, reader.first_at)
     last.content, last.reasoning, last.logprobs = "", None, None
     yield Emit([last])
+
+
+def confirmed(job: Job, completion: Completion) -> Plan[None]:
+    """Proves that the model that was asked answered; costs a request only where the names differ.
+
+    Raises:
+        ProviderError: Another one did.
+    """
+    if job.confirm is not None and completion.model != job.model:
+        yield from job.confirm(job.endpoint, job.model, completion.model)
 
 
 def respond(job: Job, completion: Completion, started: float, first_at: float | None) -> GenerateResponse:

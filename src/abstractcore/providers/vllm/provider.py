@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ...errors import ConstraintViolationError, InvalidRequestError, ModelNotFoundError, TruncatedOutputError
@@ -9,11 +11,10 @@ from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Plan, StreamPlan
 from .. import openai_api
-from ..base import Provider
 from ..endpoint import Endpoint, base_url_of
 from ..openai_api import Job
 from ..request import GenerateDefaults
-from . import server
+from . import adapters, server
 from .job import decide
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VLLMProvider(Provider):
+class VLLMProvider(adapters.AdapterMethods):
     """A vLLM server, reached over HTTP. Making one never touches the network.
 
     Args:
@@ -63,6 +64,8 @@ class VLLMProvider(Provider):
             down_hint=f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo)",
             key_hint=f"the key came from {key.origin}; set VLLM_API_KEY to the server's --api-key, or pass api_key",
         )
+        self._endpoints = (self._endpoint,)
+        self._adapters = adapters.Memory()
 
     def server_version(self) -> str | None:
         """The server's version as it says it; ``None`` if it hides it."""
@@ -121,14 +124,16 @@ class VLLMProvider(Provider):
 
     def _plan_job(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
         model = yield from self._plan_model(request.model)
-        return (yield from decide(self._endpoint, request, model, stream=stream))
+        job = yield from decide(self._endpoint, request, model, stream=stream)
+        return replace(job, confirm=partial(adapters.confirm, self._adapters))
 
     def _explained(self, plan: Generator[Any, Any, T], job: Job | None = None) -> Generator[Any, Any, T]:
         """Runs a plan and adds to its errors what only this server can say."""
         try:
             return (yield from plan)
         except ModelNotFoundError as error:
-            raise (yield from server.explain_missing(self._endpoint, error)) from error.__cause__
+            error = yield from server.explain_missing(self._endpoint, error)
+            raise (yield from adapters.explain_lost(self._adapters, self._endpoint, error)) from error.__cause__
         except InvalidRequestError as error:
             if job is None:
                 raise
