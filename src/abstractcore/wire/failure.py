@@ -83,7 +83,7 @@ def to_error(
     """The error for a failure answer."""
     if status < 400 and failure.status:
         status = failure.status
-    message = failure.message or f"the server gave no reason (HTTP {status}, empty body)"
+    message = failure.message or "the server gave no reason"
     kind = _kind(status, failure)
     return kind(
         f"{provider}: {_HEADLINES.get(kind, 'the server failed')} (HTTP {status}): {message}",

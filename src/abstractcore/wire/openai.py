@@ -77,7 +77,7 @@ class WireAnswer(Struct):
     model: str | None = None
     choices: list[WireChoice] = field(default_factory=list)
     usage: WireUsage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
     object: str | None = None
 
 
@@ -213,18 +213,28 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
     """Log probabilities in either endpoint's form.
 
     Chat: ``{"content": [{"token", "logprob", "top_logprobs": [...]}]}``; completions: parallel lists.
+
+    Raises:
+        msgspec.ValidationError: They are in neither form.
     """
     if not isinstance(logprobs, Mapping):
         return None
-    if logprobs.get("content") is not None:
-        return [
-            TokenLogprob(
-                item["token"],
-                item["logprob"],
-                {top["token"]: top["logprob"] for top in item.get("top_logprobs") or ()},
-            )
-            for item in logprobs["content"]
-        ]
+    try:
+        if logprobs.get("content") is not None:
+            return [
+                TokenLogprob(
+                    item["token"],
+                    item["logprob"],
+                    {top["token"]: top["logprob"] for top in item.get("top_logprobs") or ()},
+                )
+                for item in logprobs["content"]
+            ]
+        return _parallel_logprobs(logprobs)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise msgspec.ValidationError(f"the logprobs are in no known form: {error!r}") from error
+
+
+def _parallel_logprobs(logprobs: Mapping[str, Any]) -> list[TokenLogprob] | None:
     tokens: Sequence[str] = logprobs.get("tokens") or ()
     if not tokens:
         return None

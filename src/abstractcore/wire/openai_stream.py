@@ -87,8 +87,14 @@ class StreamReader:
             for event in self._parser.feed(data):
                 if event.data == b"[DONE]":
                     self._done = True
-                else:
+                    continue
+                try:
                     self._read(event.data, chunks)
+                except msgspec.DecodeError as error:
+                    shown = event.data[:80].decode("utf-8", "replace")
+                    raise self.interrupted(
+                        "a stream event is not in the protocol", why=f"{error}; the event begins {shown!r}"
+                    ) from error
         except ProviderError as error:
             if isinstance(error, StreamInterruptedError):
                 raise
@@ -98,13 +104,7 @@ class StreamReader:
         return chunks
 
     def _read(self, data: bytes, chunks: list[GenerateResponse]) -> None:
-        try:
-            event = DECODER.decode(data)
-        except msgspec.DecodeError as error:
-            shown = data[:80].decode("utf-8", "replace")
-            raise self.interrupted(
-                "a stream event is not in the protocol", why=f"{error}; the event begins {shown!r}"
-            ) from error
+        event = DECODER.decode(data)
         if event.error is not None or event.object == "error":
             failure = read_failure(data)
             raise self.interrupted(
@@ -116,7 +116,9 @@ class StreamReader:
         if event.usage is not None:
             self.usage = event.usage.counted()
         if self.model is None:
-            self.model, self.response_id = event.model, event.id
+            self.model = event.model
+        if self.response_id is None:
+            self.response_id = event.id
         for choice in event.choices:
             chunk = self._read_choice(choice)
             if chunk is not None:
