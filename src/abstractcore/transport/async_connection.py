@@ -83,6 +83,8 @@ class Connection(asyncio.BufferedProtocol):
         self.begun = False
         self.delivered = False
         self.head_at = 0.0
+        self._until = deadlines.total_at
+        self._phase = "total"
 
     def send(self, request: bytes) -> None:
         """Send a request; its time limits start now."""
@@ -98,9 +100,10 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             ProviderError: The connection broke or a time limit ran out.
         """
+        if self.failure is None:
+            self._watch()
         if self.failure is not None:
             raise self.failure
-        self._watch()
         waiter = self._waiter = self._loop.create_future()
         try:
             await waiter
@@ -109,7 +112,8 @@ class Connection(asyncio.BufferedProtocol):
             raise
         finally:
             self._waiter = None
-            self._until = NEVER
+            self._until = self._deadlines.total_at
+            self._phase = "total"
 
     def taken(self) -> None:
         """What had come was taken from the reader: there is room for more."""
@@ -136,6 +140,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail_with(closed_here(self._url))
             return False
         self._reader = None
+        self._until = NEVER
         return True
 
     def close_from_anywhere(self, end: Callable[[], object]) -> None:
@@ -177,12 +182,16 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
         self.abort()
 
-    # Time limits: one timer, set again only when it fires or must fire earlier.
+    # Time limits: one timer, set again only when it fires or must fire earlier. While nobody waits, the total runs.
 
     def _watch(self) -> None:
         """Start the limit that holds for the next bytes."""
-        until, self._phase = self._deadlines.waiting(self._loop.time(), begun=self.begun)
+        now = self._loop.time()
+        until, self._phase = self._deadlines.waiting(now, begun=self.begun)
         self._until = until
+        if until <= now:
+            self._run_out()
+            return
         timer = self._timer
         if until == NEVER or (timer is not None and timer.when() <= until):
             return
@@ -198,7 +207,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._loop.time() < until:
             self._timer = self._loop.call_at(until, self._on_timer)
         else:
-            self._fail_with(timed_out(self._url, self._phase, self._deadlines.seconds(self._phase)))
+            self._run_out()
+
+    def _run_out(self) -> None:
+        self._fail_with(timed_out(self._url, self._phase, self._deadlines.seconds(self._phase)))
 
     # Called by the event loop.
 

@@ -17,11 +17,11 @@ STALE_WITHIN: Final = 1.0
 class Deadlines:
     """The limits of one request as points on a monotonic clock."""
 
-    __slots__ = ("_first_byte_at", "_timeouts", "_total_at")
+    __slots__ = ("_first_byte_at", "_timeouts", "total_at")
 
     def __init__(self, timeouts: Timeouts, started: float) -> None:
         self._timeouts = timeouts
-        self._total_at = NEVER if timeouts.total is None else started + timeouts.total
+        self.total_at = NEVER if timeouts.total is None else started + timeouts.total
         self._first_byte_at = NEVER
 
     def connecting(self, now: float) -> tuple[float, str]:
@@ -47,4 +47,4 @@ class Deadlines:
         return limit
 
     def _sooner(self, at: float, phase: str) -> tuple[float, str]:
-        return (self._total_at, "total") if self._total_at < at else (at, phase)
+        return (self.total_at, "total") if self.total_at < at else (at, phase)

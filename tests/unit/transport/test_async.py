@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from abstractcore.errors import ConnectionFailedError
+from abstractcore.errors import ConnectionFailedError, RequestTimeoutError
 from abstractcore.transport import AsyncHttpTransport
 from abstractcore.transport.async_connection import HIGH_WATER
 from abstractcore.transport.http_async import AsyncHttpExchange
@@ -217,6 +217,18 @@ async def test_closing_the_transport_closes_idle_connections_only(serve: Serve) 
     transport.close()
     await until(gone.is_set)
     assert await read_all(exchange) == b"/x"
+
+
+async def test_the_total_runs_also_while_nobody_reads(serve: Serve) -> None:
+    gone = threading.Event()
+    server = serve(stalls(gone, CHUNKED, chunk(b"one")))
+    call = Call("GET", server.url, stream=True, timeouts=Timeouts(total=0.2))
+    exchange = await AsyncHttpTransport(environ={}).open(call)
+    assert await exchange.read() == b"one"
+    await until(gone.is_set)
+    with pytest.raises(RequestTimeoutError) as caught:
+        await exchange.read()
+    assert caught.value.phase == "total"
 
 
 async def test_finished_exchanges_leave_no_garbage_for_the_collector(serve: Serve) -> None:
