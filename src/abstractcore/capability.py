@@ -38,6 +38,7 @@ class Capability(StrEnum):
     TOOLS = "tools"
     MULTI_LORA = "multi_lora"
     BEAM_SEARCH = "beam_search"
+    BEST_OF = "best_of"
     EMBEDDINGS = "embeddings"
 
 
@@ -57,6 +58,8 @@ CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
         Capability.MULTIPLE_ANSWERS: Support.NATIVE,
         Capability.LOGPROBS: Support.NATIVE,
         Capability.MULTI_LORA: Support.NATIVE,
+        Capability.BEAM_SEARCH: Support.NATIVE,
+        Capability.BEST_OF: Support.EMULATED,
     },
 }
 

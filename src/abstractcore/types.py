@@ -83,7 +83,7 @@ class Alternative(Struct, kw_only=True):
     reasoning: str | None = None
     logprobs: list[TokenLogprob] | None = None
     score: float | None = None
-    """Sum of the token log probabilities, where they are known."""
+    """Sum of the token log probabilities, where they are known; after a beam search the score that orders the beams."""
 
 
 class GenerateResponse(Struct, kw_only=True):
@@ -111,6 +111,8 @@ class GenerateResponse(Struct, kw_only=True):
     """The server's answer as it came; ``None`` in streams."""
     gen_time: float | None = None
     """Milliseconds from the request to the last byte."""
+    score: float | None = None
+    """That of ``content``, as in ``Alternative``."""
 
     @property
     def raw_response(self) -> Any:
@@ -174,6 +176,15 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Names of the adapters loaded on this model."""
 
 
+class BeamSearch(Struct, frozen=True):
+    """A search for the likeliest answers."""
+
+    width: int
+    """How many beginnings are followed at a time."""
+    length_penalty: float = 1.0
+    """Scores are divided by the length to this power: above 0 long answers gain, at 0 short ones win."""
+
+
 class GenerateRequest(Struct, kw_only=True):
     """A request as the plans see it: every option named, nothing decided yet."""
 
@@ -186,6 +197,12 @@ class GenerateRequest(Struct, kw_only=True):
     """Sampling parameters by their OpenAI names."""
     max_output_tokens: int | None = None
     n: int = 1
+    """How many answers are wanted."""
+    beam: BeamSearch | None = None
+    best_of: int | None = None
+    """Of how many sampled candidates the ``n`` likeliest are wanted."""
+    emulate: bool = False
+    """Whether a beam search may be replaced by ranked samples where the server can't keep its other promises."""
     logprobs: int | None = None
     """How many of the likeliest tokens to report at each place; 0 for the chosen one only."""
     constraint: Any = None

@@ -124,6 +124,7 @@ def respond(job: Job, completion: Completion, started: float, first_at: float | 
         metadata=metadata,
         raw_body=completion.raw_body,
         gen_time=seconds * 1e3,
+        score=first.score,
     )
 
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from ..constraint import Choice, Constraint, Grammar, JsonSchema, Regex
 from ..errors import ConfigurationError, InvalidConstraintError
-from ..types import GenerateRequest, Message, OnCut
+from ..types import BeamSearch, GenerateRequest, Message, OnCut
 from ..wire.call import Timeouts
 from ..wire.openai import wire_messages
 
@@ -32,6 +32,15 @@ class GenerateDefaults(TypedDict, total=False):
     seed: int | None
     stop: str | Sequence[str] | None
     n: int | None
+    use_beam_search: bool | None
+    """Search for the likeliest answers; ``best_of`` or ``n`` gives the width."""
+    best_of: int | None
+    """With ``use_beam_search`` its width; else how many candidates are sampled: the ``n`` likeliest are given."""
+    length_penalty: float | None
+    """Of a beam search: scores are divided by the length to this power, 1.0 by default."""
+    emulate: bool | None
+    """Where a beam search would drop a constraint, ``stop`` or a sampling parameter: sample candidates that obey them
+    and rank them by likelihood. Else such a call is refused."""
     logprobs: bool | int | None
     """``True`` for the chosen tokens only, a number for that many of the likeliest at each place."""
     guided_json: Any
@@ -115,13 +124,17 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
         raise ConfigurationError("raw_prompt takes a prompt and nothing else: no messages, no system_prompt")
     if not raw and not messages:
         raise ConfigurationError("there is nothing to answer", hint="give a prompt or messages")
+    beam = beam_of(given)
     request = GenerateRequest(
         messages=messages,
         raw_prompt=prompt if raw else None,
         model=given.get("model"),
         sampling={name: given[name] for name in SAMPLING if name in given},
         max_output_tokens=_limit(given),
-        n=given.get("n", 1),
+        n=given.get("n", beam.width if beam else 1),
+        beam=beam,
+        best_of=None if beam else given.get("best_of"),
+        emulate=bool(given.get("emulate")),
         logprobs=_logprobs(given.get("logprobs")),
         constraint=_constraint(given),
         on_cut=given.get("on_cut"),
@@ -129,7 +142,7 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
         allow_unknown=bool(given.get("allow_unknown")),
         timeout=given.get("timeout", UNSET),
     )
-    _check(request)
+    check_request(request)
     return request
 
 
@@ -167,10 +180,46 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
     return constraint
 
 
-def _check(request: GenerateRequest) -> None:
+def beam_of(given: Mapping[str, Any]) -> BeamSearch | None:
+    """The beam search that options ask for.
+
+    Raises:
+        ConfigurationError: It has no width, or a width of 1, or it is not asked for but has a length penalty.
+    """
+    if not given.get("use_beam_search"):
+        if "length_penalty" in given:
+            raise ConfigurationError(
+                "length_penalty belongs to a beam search", hint="give use_beam_search=True as well"
+            )
+        return None
+    width = given.get("best_of", given.get("n"))
+    if width is None:
+        raise ConfigurationError("a beam search needs a width", hint="give best_of=3, or n=3")
+    if width < 2:
+        raise ConfigurationError(
+            f"a beam of width {width} is no search: it takes the likeliest token at each step",
+            hint="give best_of=2 or more, or temperature=0 without use_beam_search",
+        )
+    return BeamSearch(width, float(given.get("length_penalty", 1.0)))
+
+
+def check_request(request: GenerateRequest) -> None:
+    """Refuses options that contradict each other.
+
+    Raises:
+        ConfigurationError: They do.
+    """
     if request.n < 1:
         raise ConfigurationError(f"n must be at least 1; it is {request.n}")
-    if request.n > 1 and request.sampling.get("temperature") == 0:
+    candidates = request.beam.width if request.beam else request.best_of
+    if candidates is not None and candidates < request.n:
+        raise ConfigurationError(f"best_of={candidates} can't give n={request.n} answers")
+    if (request.best_of or 1) > 1 and request.sampling.get("temperature") == 0:
+        raise ConfigurationError(
+            f"best_of={request.best_of} with temperature 0 would choose among {request.best_of} equal answers",
+            hint="give a temperature above 0, or use_beam_search=True",
+        )
+    if request.n > 1 and not request.beam and request.sampling.get("temperature") == 0:
         raise ConfigurationError(
             f"n={request.n} with temperature 0 would give the same answer {request.n} times; servers refuse it",
             hint="give a temperature above 0, or n=1",

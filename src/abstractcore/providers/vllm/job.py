@@ -7,68 +7,30 @@ Each feature is a *shaper*: a function that reads the draft and adds its part, o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from ...errors import InvalidConstraintError, UnsupportedFeatureError
+from ...errors import InvalidConstraintError
 from ...types import GenerateRequest
 from ...vllm_facts import hazard_in
 from ...wire.call import Plan
-from ...wire.openai import Completion, request_body
 from ..endpoint import Endpoint
 from ..openai_api import Job
-from . import server
-from .dialect import Dialect, Surface, unknown_fields
+from . import beam, server
+from .dialect import unknown_fields
+from .draft import Draft
 from .guided import lift, write
 
 UNIVERSAL_FIELDS: Final = frozenset(
     {
         "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "seed",
         "stop", "n", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty",
-        "frequency_penalty", "repetition_penalty", "response_format",
+        "frequency_penalty", "repetition_penalty", "response_format", "use_beam_search", "length_penalty",
+        "include_stop_str_in_output",
     }
 )  # fmt: skip
 """Fields in the schemas of all known versions: a request with no others needs no negotiation."""
-
-
-@dataclass(slots=True)
-class Draft:
-    """A request on its way to being decided."""
-
-    request: GenerateRequest
-    model: str
-    dialect: Dialect = field(default_factory=Dialect)
-    """What the server understands; unknown for requests that any server understands."""
-    stream: bool = False
-    fields: dict[str, Any] = field(default_factory=dict)
-    """What is added to the body, or replaces a part of it."""
-    spelling: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    revise: list[Callable[[Completion], Completion]] = field(default_factory=list)
-    """Run on the answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
-
-    @property
-    def surface(self) -> Surface:
-        """The endpoint that the request goes to."""
-        return "chat" if self.request.raw_prompt is None else "completions"
-
-    def body(self) -> dict[str, Any]:
-        """The request body as it stands."""
-        return {**request_body(self.request, self.model, stream=self.stream), **self.fields}
-
-    def refuse(self, feature: str, *, why: str, alternatives: Sequence[str] = ()) -> UnsupportedFeatureError:
-        """The error for a promise that this server can't keep."""
-        version = self.dialect.version
-        return UnsupportedFeatureError(
-            f"vllm can't do {feature}" + (f" (server version {version})" if version else ""),
-            feature=feature,
-            provider="vllm",
-            server_version=version,
-            alternatives=alternatives,
-            why=why,
-        )
 
 
 def shape_constraint(draft: Draft) -> None:
@@ -95,7 +57,7 @@ def shape_safety(draft: Draft) -> None:
         raise draft.refuse(hazard.name, why=hazard.effect, alternatives=[hazard.instead])
 
 
-SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (shape_constraint, shape_safety)
+SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (shape_constraint, beam.shape_candidates, shape_safety)
 
 
 def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: bool) -> Plan[Job]:
@@ -105,8 +67,8 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
         UnsupportedFeatureError: The server can't keep a promise that the request makes.
         InvalidConstraintError: There are two constraints, or one that does not compile.
     """
-    draft = Draft(_lifted(request), model, stream=stream)
-    if draft.request.constraint is not None or not UNIVERSAL_FIELDS.issuperset(draft.body()):
+    draft = Draft(beam.lift(_lifted(request)), model, stream=stream)
+    if _needs_dialect(draft):
         draft.dialect = yield from server.learn(endpoint)
         draft.metadata["server_version"] = draft.dialect.version
         if draft.dialect.note:
@@ -114,6 +76,13 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
     for shape in SHAPERS:
         shape(draft)
     return Job(endpoint, draft.request, model, draft.fields, draft.spelling, draft.metadata, tuple(draft.revise))
+
+
+def _needs_dialect(draft: Draft) -> bool:
+    """Whether the decision depends on what this server understands."""
+    request = draft.request
+    promises = (request.constraint, request.beam, request.best_of)
+    return any(promise is not None for promise in promises) or not UNIVERSAL_FIELDS.issuperset(draft.body())
 
 
 def _lifted(request: GenerateRequest) -> GenerateRequest:
