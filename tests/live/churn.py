@@ -25,8 +25,7 @@ def main(base_url: str, seconds: float, own: str, *paths: str) -> dict[str, obje
     with VLLMProvider(base_url=base_url) as llm:
 
         def use(name: str) -> str:
-            options = {"model": name, "temperature": 0.0, "max_tokens": 6, "raw_prompt": True}
-            response = llm.generate("Once upon a time", **options)  # type: ignore[arg-type]
+            response = llm.generate("Once upon a time", model=name, temperature=0.0, max_tokens=6, raw_prompt=True)
             if response.model != name:
                 wrong.append(f"{name} was asked, {response.model} answered")
             return response.content

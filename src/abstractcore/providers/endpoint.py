@@ -76,22 +76,35 @@ def base_url_of(text: str) -> str:
     Raises:
         ConfigurationError: It is not the address of a server.
     """
-    url = text.strip().rstrip("/")
+    url = text.strip()
+    url = url if url.endswith("://") else url.rstrip("/")
     if url.startswith("unix:"):
         from urllib.parse import quote
 
         path = url.removeprefix("unix:").removeprefix("//").removesuffix("/v1")
+        if not path.startswith("/"):
+            raise _no_address(text, f"the path {path!r} of the socket is not absolute")
         url = f"http+unix://{quote(path, safe='')}"
     elif "://" not in url:
         url = f"http://{url}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "http+unix") or not parts.netloc:
-        raise ConfigurationError(
-            f"{text!r} is not the address of a server",
-            why=f"scheme {parts.scheme!r}, host {parts.netloc!r}",
-            hint="write it like http://localhost:8000/v1 or unix:///run/vllm.sock",
-        )
+    try:
+        parts = urlsplit(url)
+        is_address = parts.hostname is not None and (parts.port is None or parts.port > 0)
+    except ValueError as error:
+        raise _no_address(text, str(error)) from None
+    if parts.scheme not in ("http", "https", "http+unix") or not is_address:
+        raise _no_address(text, f"scheme {parts.scheme!r}, host {parts.hostname!r}")
+    if parts.query or parts.fragment:
+        raise _no_address(text, "it has a query or a fragment")
     return url if url.endswith("/v1") else f"{url}/v1"
+
+
+def _no_address(text: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{text!r} is not the address of a server",
+        why=why,
+        hint="write it like http://localhost:8000/v1, http://[::1]:8000 or unix:///run/vllm.sock",
+    )
 
 
 def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:

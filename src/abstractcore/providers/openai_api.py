@@ -77,10 +77,10 @@ def stream(job: Job) -> StreamPlan:
             chunks = reader.feed(data)
             if chunks:
                 yield Emit(chunks)
+        completion = reader.finish()
+        yield from confirmed(job, completion)
     except (ConnectionFailedError, RequestTimeoutError) as error:
         raise reader.interrupted(error.message, why=error.why) from error
-    completion = reader.finish()
-    yield from confirmed(job, completion)
     last = respond(job, completion, started, reader.first_at)
     last.content, last.reasoning, last.logprobs = "", None, None
     yield Emit([last])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -11,14 +12,15 @@ from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Plan, StreamPlan
 from .. import openai_api
-from ..endpoint import Endpoint, base_url_of
+from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
 from . import adapters, server
 from .job import decide
+from .replicas import Replicas, base_urls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from ...transport import AsyncTransport, Transport
 
@@ -30,7 +32,8 @@ class VLLMProvider(adapters.AdapterMethods):
 
     Args:
         model: A served model or adapter; what the server serves when left out.
-        base_url: The server's address; else ``VLLM_BASE_URL``, else ``http://localhost:8000/v1``.
+        base_url: The server's address; else ``VLLM_BASE_URL``, else ``http://localhost:8000/v1``. Several, as a list or
+            with commas, are replicas: each request goes to the least busy one that can be reached.
         api_key: The server's key; else ``VLLM_API_KEY``, else ``EMPTY``.
         transport: Replaces the network in sync calls, for tests.
         async_transport: Replaces the network in async calls, for tests.
@@ -47,25 +50,31 @@ class VLLMProvider(adapters.AdapterMethods):
         self,
         model: str | None = None,
         *,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         api_key: str | None = None,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
         **defaults: Unpack[GenerateDefaults],
     ) -> None:
         super().__init__(model, transport=transport, async_transport=async_transport, **defaults)
-        address, key = resolve("vllm.base_url", base_url), resolve("vllm.api_key", api_key)
-        self.base_url = base_url_of(address.value or "")
+        wanted = base_url if base_url is None or isinstance(base_url, str) else ",".join(base_url)
+        address, key = resolve("vllm.base_url", wanted), resolve("vllm.api_key", api_key)
+        self.base_urls = base_urls_of(address.value or "")
+        self.base_url = self.base_urls[0]
         self.api_key = key.value
-        self._endpoint = Endpoint(
-            self.provider,
-            self.base_url,
-            {"authorization": f"Bearer {self.api_key}"},
-            down_hint=f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo)",
-            key_hint=f"the key came from {key.origin}; set VLLM_API_KEY to the server's --api-key, or pass api_key",
+        key_hint = f"the key came from {key.origin}; set VLLM_API_KEY to the server's --api-key, or pass api_key"
+        down_hint = f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo)"
+        headers = {"authorization": f"Bearer {self.api_key}"}
+        self._replicas = Replicas(
+            [Endpoint(self.provider, url, headers, down_hint=down_hint, key_hint=key_hint) for url in self.base_urls]
         )
-        self._endpoints = (self._endpoint,)
+        self._endpoints = self._replicas.endpoints
         self._adapters = adapters.Memory()
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        """The server that was asked last."""
+        return self._replicas.current
 
     def server_version(self) -> str | None:
         """The server's version as it says it; ``None`` if it hides it."""
@@ -76,67 +85,82 @@ class VLLMProvider(adapters.AdapterMethods):
         return (await self._arun(server.learn(self._endpoint))).version
 
     def _plan_wait(self, seconds: float) -> Plan[None]:
-        return server.wait_until_ready(self._endpoint, seconds)
+        until = time.monotonic() + seconds
+        for endpoint in self._endpoints:
+            yield from server.wait_until_ready(endpoint, max(0.0, until - time.monotonic()))
 
     def _plan_models(self) -> Plan[list[ModelInfo]]:
-        return openai_api.models(self._endpoint)
+        return self._replicas.run(openai_api.models)
 
     def _plan_model_info(self, model: str | None) -> Plan[ModelInfo]:
-        return server.served(self._endpoint, model or self.model)
+        return self._replicas.run(lambda endpoint: server.served(endpoint, model or self.model))
 
     def _plan_health(self, timeout: float) -> Plan[dict[str, Any]]:
-        return server.health(self._endpoint, timeout)
+        reports = yield from adapters.on_each(self._endpoints, lambda endpoint: server.health(endpoint, timeout))
+        first = next((report for report in reports if report["status"]), reports[0])
+        if len(reports) == 1:
+            return first
+        return {**first, "replicas": {url: each["error"] for url, each in zip(self.base_urls, reports, strict=True)}}
 
     def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
-        model = yield from self._plan_model(None)
-        vectors, _usage = yield from self._explained(openai_api.embed(self._endpoint, texts, model))
+        return self._replicas.run(partial(self._plan_embed_at, texts))
+
+    def _plan_embed_at(self, texts: list[str], endpoint: Endpoint) -> Plan[list[list[float]]]:
+        model = yield from self._plan_model(endpoint, None)
+        vectors, _usage = yield from self._explained(endpoint, openai_api.embed(endpoint, texts, model))
         return vectors
 
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]:
-        job = yield from self._plan_job(request, stream=False)
+        return self._replicas.run(partial(self._plan_generate_at, request))
+
+    def _plan_generate_at(self, request: GenerateRequest, endpoint: Endpoint) -> Plan[GenerateResponse]:
+        job = yield from self._plan_job(request, endpoint, stream=False)
         try:
-            return (yield from self._explained(openai_api.complete(job), job))
+            return (yield from self._explained(endpoint, openai_api.complete(job), job))
         except TruncatedOutputError:
             raise
         except ConstraintViolationError:
             # Another server may have taken this address since it was asked: ask again, and repeat only if so.
-            server.forget(self._endpoint)
-            again = yield from self._plan_job(request, stream=False)
+            server.forget(endpoint)
+            again = yield from self._plan_job(request, endpoint, stream=False)
             if again.spelling == job.spelling:
                 raise
-            return (yield from self._explained(openai_api.complete(again), again))
+            return (yield from self._explained(endpoint, openai_api.complete(again), again))
 
     def _plan_stream(self, request: GenerateRequest) -> StreamPlan:
-        job = yield from self._plan_job(request, stream=True)
+        return self._replicas.run(partial(self._plan_stream_at, request))
+
+    def _plan_stream_at(self, request: GenerateRequest, endpoint: Endpoint) -> StreamPlan:
+        job = yield from self._plan_job(request, endpoint, stream=True)
         try:
-            yield from self._explained(openai_api.stream(job), job)
+            yield from self._explained(endpoint, openai_api.stream(job), job)
         except ConstraintViolationError:
-            server.forget(self._endpoint)
+            server.forget(endpoint)
             raise
 
-    def _plan_model(self, wanted: str | None) -> Plan[str]:
+    def _plan_model(self, endpoint: Endpoint, wanted: str | None) -> Plan[str]:
         """The model to ask; what the server serves if none was named, remembered from then on."""
         if wanted or self.model:
             return wanted or self.model or ""
-        found = yield from server.served(self._endpoint, None)
+        found = yield from server.served(endpoint, None)
         self.model = found.id
         return found.id
 
-    def _plan_job(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
-        model = yield from self._plan_model(request.model)
-        job = yield from decide(self._endpoint, request, model, stream=stream)
+    def _plan_job(self, request: GenerateRequest, endpoint: Endpoint, *, stream: bool) -> Plan[Job]:
+        model = yield from self._plan_model(endpoint, request.model)
+        job = yield from decide(endpoint, request, model, stream=stream)
         return replace(job, confirm=partial(adapters.confirm, self._adapters))
 
-    def _explained(self, plan: Generator[Any, Any, T], job: Job | None = None) -> Generator[Any, Any, T]:
+    def _explained(
+        self, endpoint: Endpoint, plan: Generator[Any, Any, T], job: Job | None = None
+    ) -> Generator[Any, Any, T]:
         """Runs a plan and adds to its errors what only this server can say."""
         try:
             return (yield from plan)
         except ModelNotFoundError as error:
-            error = yield from server.explain_missing(self._endpoint, error)
-            raise (yield from adapters.explain_lost(self._adapters, self._endpoint, error)) from error.__cause__
+            error = yield from server.explain_missing(endpoint, error)
+            raise (yield from adapters.explain_lost(self._adapters, endpoint, error)) from error.__cause__
         except InvalidRequestError as error:
             if job is None:
                 raise
-            raise (
-                yield from server.explain_refusal(self._endpoint, error, job.request, job.model)
-            ) from error.__cause__
+            raise (yield from server.explain_refusal(endpoint, error, job.request, job.model)) from error.__cause__
