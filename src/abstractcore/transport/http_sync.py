@@ -49,6 +49,8 @@ class _Connection:
 
     def is_silent(self) -> bool:
         """Whether nothing waits to be read; on an idle connection that would be its end, or garbage."""
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([self.sock], [], [], 0)[0]
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         return not poll.poll(0)
