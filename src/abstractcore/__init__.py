@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .factory import create_llm
     from .providers import VLLMProvider
+    from .providers.batch import BatchItem, BatchProgress, BatchResult
     from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
 
 __version__: Final = "2.6.4"
@@ -45,6 +46,9 @@ __all__ = [
     "Adapter",
     "AdapterError",
     "AuthenticationError",
+    "BatchItem",
+    "BatchProgress",
+    "BatchResult",
     "Choice",
     "ConfigurationError",
     "ConnectionFailedError",
@@ -81,6 +85,7 @@ __all__ = [
 _MODULE_OF: Final = {
     "create_llm": "factory",
     "VLLMProvider": "providers",
+    **dict.fromkeys(("BatchItem", "BatchProgress", "BatchResult"), "providers.batch"),
     **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
     **dict.fromkeys(("Choice", "Grammar", "JsonSchema", "Regex"), "constraint"),
 }

@@ -95,6 +95,11 @@ def stream_names(version: str = "0.32.0") -> tuple[str, ...]:
     return tuple(_streams(version))
 
 
+def metrics(version: str) -> bytes:
+    """What one release said on ``/metrics`` while it was full."""
+    return gzip.decompress((VLLM / version / "metrics.txt.gz").read_bytes())
+
+
 def _request(sent: dict[str, Any]) -> Request:
     return Request(sent["method"], sent["path"], sent["headers"], (sent["body"] or "").encode())
 

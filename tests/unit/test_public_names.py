@@ -14,6 +14,7 @@ from abstractcore import errors
 
 PUBLIC = [
     "create_llm", "VLLMProvider",
+    "BatchItem", "BatchProgress", "BatchResult",
     "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage",
     "Choice", "Grammar", "JsonSchema", "Regex",
     "AbstractCoreError",

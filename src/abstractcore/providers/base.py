@@ -14,6 +14,7 @@ from ..capability import CAPABILITIES, Capability, Support
 from ..errors import ProviderError, UnsupportedFeatureError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
 from ..wire.call import Plan, StreamPlan
+from .batch import BatchCalls
 from .request import GenerateDefaults, GenerateOptions, build_request, check_names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Provider(ABC):
+class Provider(BatchCalls, ABC):
     """A backend that answers prompts. Making one never touches the network.
 
     Args:

@@ -12,11 +12,13 @@ from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Plan, StreamPlan
 from .. import openai_api
+from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
 from . import adapters, server
 from .job import decide
+from .load import ask_load
 from .replicas import Replicas, base_urls_of
 
 if TYPE_CHECKING:
@@ -101,6 +103,9 @@ class VLLMProvider(adapters.AdapterMethods):
         if len(reports) == 1:
             return first
         return {**first, "replicas": {url: each["error"] for url, each in zip(self.base_urls, reports, strict=True)}}
+
+    def _plan_server_load(self) -> Plan[Load | None]:
+        return ask_load(self._endpoints)
 
     def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
         return self._replicas.run(partial(self._plan_embed_at, texts))
