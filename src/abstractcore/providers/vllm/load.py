@@ -14,9 +14,7 @@ from ..endpoint import Endpoint, send
 
 
 def ask_load(endpoints: Iterable[Endpoint]) -> Plan[Load | None]:
-    """The load of all servers together, as far as they can be reached; ``None`` if none of them, or of the proxies
-    before them, says it.
-    """
+    """The load of all servers together, as far as they can be reached; ``None`` if none says it."""
     loads = []
     for endpoint in endpoints:
         try:
