@@ -21,6 +21,8 @@ from .progress import Progress, Report, megabytes, silent
 MODEL: Final = "smollm2"
 """The name under which the demo's model is served."""
 DEFAULT_PORT: Final = 8000
+_MEMORY: Final = 3.3e9
+"""Bytes that the server takes on the CPU, measured."""
 _COMPACT_JSON: Final = ("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}')
 _HARMLESS: Final = Timeouts(connect=2.0, first_byte=5.0, idle=5.0, total=5.0)
 
@@ -70,7 +72,7 @@ def needed(*, cpu: bool) -> Needed:
     model = small_model.SMOLLM2
     if not small_model.model_folder(model, cache).exists():
         sizes = f"{megabytes(model.download)} to download, {megabytes(model.on_disk)} on disk"
-        parts.append(f"{model.name}, a small chat model: {sizes}")
+        parts.append(f"{model.name}, a small chat model: {sizes}; {megabytes(_MEMORY)} of memory while it is served")
     return Needed(environment, cache, tuple(parts))
 
 

@@ -34,6 +34,8 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
+_FIRST_TOKEN: Final = 300.0
+"""Seconds that a server that listens may take to answer."""
 _GPU_MIB: Final = 4096
 """What a small model may take of a GPU."""
 
@@ -145,24 +147,31 @@ def answers(base_url: str, model: str, *, limit: float = 120.0) -> bool:
 
 def _wait(server: runtime.ServerProcess, spec: ServerSpec, report: Report, limit: float) -> None:
     deadline = time.monotonic() + limit
+    listening = False
     while time.monotonic() < deadline:
         alive = runtime.is_alive(server)
         log = read_log(Path(server.log))
         if not alive:
             raise died(log, server.log)
-        stage = stage_of(log)
-        report(Progress("load", stage))
-        if stage == LISTENING:
+        if not listening and stage_of(log) == LISTENING:
+            listening = True
+            deadline = min(deadline, time.monotonic() + _FIRST_TOKEN)
+        if listening:
             report(Progress("ready", "waiting for the first token"))
             if answers(spec.base_url, spec.name):
                 return
+        else:
+            report(Progress("load", stage_of(log)))
         time.sleep(0.5)
+    log = read_log(Path(server.log))
     error = DeployError(
-        f"vLLM was not ready within {limit:.0f} s",
-        why=f"it got as far as: {stage_of(read_log(Path(server.log)))}",
-        hint=f"see the log: {server.log}",
+        "vLLM was not ready in time",
+        why=f"it listens on port {spec.port}, but no token of {spec.name!r} comes"
+        if listening
+        else f"after {limit:.0f} s it got as far as: {stage_of(log)}",
+        hint=f"does another server use this port? the log: {server.log}" if listening else f"the log: {server.log}",
     )
-    error.log_tail = tuple(read_log(Path(server.log))[-40:])
+    error.log_tail = tuple(log[-40:])
     raise error
 
 

@@ -187,9 +187,22 @@ def test_a_server_that_ends_takes_its_children_along(tmp_path: Path, spec: Serve
 def test_a_server_that_never_gets_ready_is_stopped(tmp_path: Path, spec: ServerSpec) -> None:
     stand_in(tmp_path, "print('Starting to load model /m', flush=True); time.sleep(60)")
     log, pid_file = tmp_path / "server.log", tmp_path / "server.json"
-    with pytest.raises(DeployError, match="not ready within") as caught:
+    with pytest.raises(DeployError, match="not ready in time") as caught:
         vllm_server.start(spec, log=log, pid_file=pid_file, limit=1.0)
     assert "loading the weights" in (caught.value.why or "")
+    assert group_of(log) == ()
+
+
+def test_a_server_that_listens_but_never_answers_is_stopped(
+    tmp_path: Path, spec: ServerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path)
+    monkeypatch.setattr(vllm_server, "_FIRST_TOKEN", 0.2)
+    monkeypatch.setattr(vllm_server, "answers", lambda *_: False)
+    log, pid_file = tmp_path / "server.log", tmp_path / "server.json"
+    with pytest.raises(DeployError) as caught:
+        vllm_server.start(spec, log=log, pid_file=pid_file)
+    assert "no token" in (caught.value.why or "")
     assert group_of(log) == ()
 
 
