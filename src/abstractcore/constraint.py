@@ -55,6 +55,10 @@ class Constraint(ABC):
         """Checks a whole text."""
 
     @abstractmethod
+    def begins(self, text: str) -> Proof:
+        """Checks the beginning of a text: whether it can still become one that satisfies the constraint."""
+
+    @abstractmethod
     def complete(self, text: str) -> bool:
         """Whether the text satisfies the constraint and nothing could follow: a length limit cut nothing off."""
 
@@ -97,17 +101,24 @@ class _Matched(Constraint):
 
     def prove(self, text: str) -> Proof:
         matcher = self._matcher()
+        begun = self._follow(matcher, text)
+        if begun.holds and not matcher.is_accepting():
+            return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
+        return begun
+
+    def begins(self, text: str) -> Proof:
+        return self._follow(self._matcher(), text)
+
+    def _follow(self, matcher: LLMatcher, text: str) -> Proof:
         data = text.encode("utf-8", "surrogatepass")
         fitting = matcher.validate_tokens(list(data))
         matcher.consume_tokens(list(data[:fitting]))
-        if fitting < len(data):
-            if _gave_up(matcher):
-                return Proof(False, "llguidance", f"the {self.kind} is too complex to be checked on this text")
-            at = len(data[:fitting].decode("utf-8", "ignore"))
-            return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
-        if not matcher.is_accepting():
-            return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
-        return Proof(True, "llguidance")
+        if fitting == len(data):
+            return Proof(True, "llguidance")
+        if _gave_up(matcher):
+            return Proof(False, "llguidance", f"the {self.kind} is too complex to be checked on this text")
+        at = len(data[:fitting].decode("utf-8", "ignore"))
+        return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
 
     def complete(self, text: str) -> bool:
         matcher = self._matcher()
@@ -199,6 +210,11 @@ class Choice(Constraint):
                 hint="give a list of non-empty strings",
             )
 
+    def begins(self, text: str) -> Proof:
+        if any(option.startswith(text) for option in self.options):
+            return Proof(True, "membership")
+        return Proof(False, "membership", f"none of the {len(self.options)} options begins with {text[:60]!r}")
+
     def complete(self, text: str) -> bool:
         return text in self.options and not any(o != text and o.startswith(text) for o in self.options)
 
@@ -239,6 +255,10 @@ class JsonSchema(Constraint):
 
         return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
 
+    def begins(self, text: str) -> Proof:
+        """Looks at JSON's own syntax only: what the schema says of an unfinished document stays open."""
+        return _JsonSyntax().begins(text)
+
     def complete(self, text: str) -> bool:
         # A number may be the beginning of a longer one; every other document has an end of its own.
         return self.prove(text).holds and not text.rstrip()[-1].isdigit()
@@ -255,6 +275,27 @@ class JsonSchema(Constraint):
             return Proof(True, "jsonschema-rs")
         where = "/".join(map(str, fault.instance_path))
         return Proof(False, "jsonschema-rs", f"at /{where}: {fault.message}")
+
+
+class _JsonSyntax(Grammar):
+    """The text is any JSON document of RFC 8259."""
+
+    kind = "json"
+
+    def __init__(self) -> None:
+        super().__init__(_RFC_8259)
+
+
+_RFC_8259: Final = r"""
+start: WS? value
+value: (object | array | STRING | NUMBER | "true" | "false" | "null") WS?
+object: "{" WS? (pair ("," WS? pair)*)? "}"
+pair: STRING WS? ":" WS? value
+array: "[" WS? (value ("," WS? value)*)? "]"
+WS: /[ \t\n\r]+/
+STRING: /"(?:[^"\\\x00-\x1f]|\\(?:["\\\/bfnrt]|u[0-9a-fA-F]{4}))*"/
+NUMBER: /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/
+"""
 
 
 _HINTS: Final = {

@@ -65,6 +65,18 @@ def test_a_trimmed_text_is_the_longest_prefix_that_proves(pair: tuple[str, str],
     assert kept == (proving[-1] if proving else None)
 
 
+@given(matching, st.integers(0, 60))
+def test_every_beginning_of_a_text_that_proves_is_known_as_one(pair: tuple[str, str], cut: int) -> None:
+    pattern, text = pair
+    assert Regex(pattern).begins(text[:cut]).holds
+
+
+def test_what_can_not_become_the_regex_is_no_beginning() -> None:
+    assert Regex("[0-9]{3}").begins("12").holds
+    assert Regex("[0-9]{3}").begins("1x").why == "departs from the regex at character 1: 'x'"
+    assert not Regex("[0-9]{3}").begins("1234").holds
+
+
 @given(matching, st.text(alphabet="ab-X1,é", min_size=1, max_size=1))
 def test_nothing_can_follow_a_complete_text(pair: tuple[str, str], more: str) -> None:
     pattern, text = pair
@@ -193,6 +205,12 @@ def test_a_choice_without_sense_is_told(options: list[Any]) -> None:
         Choice(options).check()
 
 
+def test_the_beginning_of_an_option() -> None:
+    assert Choice(["no", "yes"]).begins("ye").holds
+    assert Choice(["no", "yes"]).begins("").holds
+    assert Choice(["no", "yes"]).begins("yo").why == "none of the 2 options begins with 'yo'"
+
+
 def test_one_string_is_one_option() -> None:
     assert Choice("abc").options == ["abc"]
 
@@ -214,6 +232,17 @@ def test_every_document_satisfies_the_empty_schema_and_its_own_constant(value: A
     text = json.dumps(value)
     assert JsonSchema({}).prove(text).holds
     assert JsonSchema({"const": value}).prove(text).holds
+
+
+@given(json_values, st.integers(0, 50), st.booleans())
+def test_every_beginning_of_a_document_is_known_as_one(value: Any, length: int, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
+    assert JsonSchema({}).begins(text[:length]).holds
+
+
+@pytest.mark.parametrize("text", ["Sure! {", "{'n'", '{"n": 1} and', "[1,,", "```json"])
+def test_what_is_no_json_is_no_beginning(text: str) -> None:
+    assert "departs from the json at character" in str(JsonSchema({}).begins(text).why)
 
 
 @given(json_values, st.integers(1, 50))

@@ -27,9 +27,11 @@ def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict
     constraint: Constraint = request.constraint
     text = answer.content
     record: dict[str, Any] = {"kind": constraint.kind, "spelling": spelling, "proved": True}
-    if answer.finish_reason == "length" and not constraint.complete(text):
+    cut = answer.finish_reason == "length" and not constraint.complete(text)
+    # A limit may fall inside a character, which the server then shows as U+FFFD.
+    proof = constraint.begins(text.rstrip("\N{REPLACEMENT CHARACTER}")) if cut else constraint.prove(text)
+    if proof.holds and cut:
         return record | _trim(answer, request, spelling)
-    proof = constraint.prove(text)
     if not proof.holds:
         raise ConstraintViolationError(
             f"the answer does not satisfy the {constraint.kind} that was asked for",

@@ -1,11 +1,28 @@
-"""The forms in which people write a server's address."""
+"""The forms in which people write a server's address, and how one request is sent to it: retries, refusals, hints."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import pytest
 
-from abstractcore import ConfigurationError, VLLMProvider
-from abstractcore.providers.endpoint import base_url_of
+from abstractcore import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderAPIError,
+    ProviderError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerOverloadedError,
+    VLLMProvider,
+)
+from abstractcore.providers.endpoint import Endpoint, base_url_of, checked, send
+from abstractcore.transport.retry import RetryPolicy
+from abstractcore.wire.call import READ, Answer, Call, Pause
 
 SOCKET = "http+unix://%2Frun%2Fvllm.sock/v1"
 
@@ -64,3 +81,141 @@ def test_an_argument_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_list_needs_an_address(written: str | list[str]) -> None:
     with pytest.raises(ConfigurationError, match="not the address"):
         VLLMProvider(base_url=written)
+
+
+# --- one request -----------------------------------------------------------------------------------------------------
+
+HERE = Endpoint(
+    "vllm", "http://h:1/v1", {"authorization": "Bearer k"}, down_hint="start it", key_hint="look at the key"
+)
+
+
+def play(plan: Generator[Any, Any, Any], *outcomes: Any) -> tuple[Any, list[Any]]:
+    """Runs a plan on these outcomes; its result and its steps. Exceptions are thrown into it."""
+    left, steps = list(outcomes), []
+    try:
+        step = next(plan)
+        while True:
+            steps.append(step)
+            outcome = None if isinstance(step, Pause) else left.pop(0)
+            step = plan.throw(outcome) if isinstance(outcome, Exception) else plan.send(outcome)
+    except StopIteration as stop:
+        assert not left
+        return stop.value, steps
+
+
+def reset(*, delivered: bool = False, refused: bool = False) -> ConnectionFailedError:
+    error = ConnectionFailedError("the connection failed")
+    error.delivered, error.refused = delivered, refused
+    return error
+
+
+OK = Answer(200, {}, b"fine")
+
+
+def test_the_root_is_the_address_without_the_protocols_prefix() -> None:
+    assert Endpoint("vllm", "http://h/a/v1").root == "http://h/a"
+
+
+def test_a_post_is_json_and_has_the_servers_headers() -> None:
+    call = HERE.post("http://h:1/x", {"a": 1}, headers={"x-more": "1"})
+    assert (call.method, call.body) == ("POST", b'{"a":1}')
+    assert call.headers == {"authorization": "Bearer k", "content-type": "application/json", "x-more": "1"}
+
+
+def test_a_lost_connection_is_tried_again() -> None:
+    answer, steps = play(send(HERE, HERE.get("u")), reset(), reset(), OK)
+    assert answer == OK
+    assert [step for step in steps if isinstance(step, Pause)] == [Pause(0.5), Pause(1.0)]
+
+
+def test_the_third_loss_is_the_last() -> None:
+    with pytest.raises(ConnectionFailedError) as caught:
+        play(send(HERE, HERE.get("u")), reset(), reset(), reset())
+    assert caught.value.hint == "start it"
+
+
+@pytest.mark.parametrize("error", [reset(delivered=True), reset(refused=True)])
+def test_what_was_delivered_or_refused_is_not_tried_again(error: ConnectionFailedError) -> None:
+    with pytest.raises(ConnectionFailedError):
+        play(send(HERE, HERE.get("u")), error)
+
+
+def test_what_may_not_be_repeated_is_not() -> None:
+    with pytest.raises(ConnectionFailedError):
+        play(send(HERE, HERE.post("u", {}, repeatable=False)), reset())
+
+
+def test_a_server_that_is_down_is_named_with_the_command_that_starts_it() -> None:
+    with pytest.raises(ConnectionFailedError, match=r"no vllm server answers at http://h:1/v1") as caught:
+        play(send(HERE, HERE.get("u")), reset(refused=True))
+    assert (caught.value.why, caught.value.hint, caught.value.provider) == ("the connection failed", "start it", "vllm")
+
+
+def test_a_time_limit_is_not_tried_again() -> None:
+    with pytest.raises(RequestTimeoutError):
+        play(send(HERE, HERE.get("u")), RequestTimeoutError("too slow"))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_later_is_obeyed(status: int) -> None:
+    answer, steps = play(send(HERE, HERE.get("u")), Answer(status, {"retry-after": "2"}), OK)
+    assert answer == OK
+    assert steps[1] == Pause(2.0)
+
+
+def test_a_wait_that_is_too_long_is_not_taken() -> None:
+    answer, steps = play(send(HERE, HERE.get("u")), Answer(429, {"retry-after": "3600"}))
+    assert answer.status == 429
+    assert len(steps) == 1
+
+
+def test_the_policy_can_be_none() -> None:
+    once = Endpoint("vllm", "http://h/v1", retry=RetryPolicy(attempts=1))
+    assert play(send(once, once.get("u")), Answer(503, {}))[0].status == 503
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "hint"),
+    [
+        (401, b'{"error": "Unauthorized"}', AuthenticationError, "look at the key"),
+        (403, b"", AuthenticationError, "look at the key"),
+        (404, b'{"detail": "Not Found"}', ProviderAPIError, "should end in /v1"),
+        (405, b'{"detail": "Method Not Allowed"}', ProviderAPIError, "should end in /v1"),
+        (404, b'{"error": {"message": "no model x", "code": 404}}', ModelNotFoundError, None),
+        (400, b'{"error": {"message": "bad"}}', InvalidRequestError, None),
+        (500, b"", ProviderAPIError, None),
+    ],
+)
+def test_each_refusal_has_its_kind_and_hint(
+    status: int, body: bytes, kind: type[ProviderError], hint: str | None
+) -> None:
+    with pytest.raises(kind) as caught:
+        play(checked(HERE, HERE.get("http://h:1/v1/x")), Answer(status, {}, body))
+    assert caught.value.url == "http://h:1/v1/x"
+    assert (hint or "") in (caught.value.hint or "")
+    assert (caught.value.hint is None) == (hint is None)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimitError), (503, ServerOverloadedError)])
+def test_a_busy_server_is_told_after_three_tries(status: int, kind: type[ProviderError]) -> None:
+    with pytest.raises(kind):
+        play(checked(HERE, HERE.get("u")), *[Answer(status, {})] * 3)
+
+
+def test_a_redirect_is_not_followed_but_told() -> None:
+    with pytest.raises(ProviderAPIError) as caught:
+        play(checked(HERE, HERE.get("u")), Answer(307, {"location": "http://elsewhere/"}))
+    assert "http://elsewhere/" in str(caught.value.hint)
+
+
+def test_the_refusal_of_a_stream_is_read_to_its_end() -> None:
+    call = Call("POST", "http://h:1/v1/x", stream=True)
+    with pytest.raises(InvalidRequestError, match="too long") as caught:
+        play(checked(HERE, call), Answer(400, {}), b'{"error": {"mess', b'age": "too long"}}', b"")
+    assert caught.value.status == 400
+
+
+def test_only_a_failed_stream_is_read() -> None:
+    _, steps = play(checked(HERE, Call("POST", "u", stream=True)), OK)
+    assert READ not in steps
