@@ -94,6 +94,8 @@ def base_url_of(text: str) -> str:
         raise _no_address(text, str(error)) from None
     if parts.scheme not in ("http", "https", "http+unix") or not is_address:
         raise _no_address(text, f"scheme {parts.scheme!r}, host {parts.hostname!r}")
+    if "@" in parts.netloc:
+        raise _no_address("*@" + parts.netloc.rpartition("@")[2], "it names a user, which is not sent; pass api_key")
     if parts.query or parts.fragment:
         raise _no_address(text, "it has a query or a fragment")
     return url if url.endswith("/v1") else f"{url}/v1"

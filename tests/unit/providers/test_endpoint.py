@@ -64,6 +64,12 @@ def test_what_is_no_address_is_refused(written: str) -> None:
         base_url_of(written)
 
 
+def test_a_secret_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="pass api_key") as caught:
+        base_url_of("http://me:sesame@gpu:8000/v1")
+    assert "sesame" not in str(caught.value)
+
+
 def test_the_environment_takes_the_same_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_BASE_URL", "gpu-1:8000, http://gpu-2:8000/,gpu-1:8000/v1")
     llm = VLLMProvider()
