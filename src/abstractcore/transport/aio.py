@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import ProviderError
-from ..wire.call import READ, Call, Emit, Pause, Plan, Step, StreamPlan
+from ..wire.call import READ, Answer, Call, Emit, Pause, Plan, Step, StreamPlan
 from . import AsyncExchange, AsyncTransport
 
 T = TypeVar("T")
@@ -22,23 +23,26 @@ class _Performer:
         self._transport = transport
         self._exchange: AsyncExchange | None = None
 
-    async def perform(self, step: Step) -> object:
+    def perform(self, step: Step) -> Awaitable[object]:
+        """What to wait for: the outcome of a step."""
         if step is READ:
             if self._exchange is None:
                 raise RuntimeError("the plan reads, but no stream is open")
-            return await self._exchange.read()
+            return self._exchange.read()
         if isinstance(step, Call):
-            self.close()
-            exchange = await self._transport.open(step)
-            if step.stream:
-                self._exchange = exchange
-            else:
-                exchange.close()
-            return exchange.answer
+            return self._open(step)
         if isinstance(step, Pause):
-            await asyncio.sleep(step.seconds)
-            return None
+            return asyncio.sleep(step.seconds)
         raise TypeError(f"a plan can't yield {step!r} here")
+
+    async def _open(self, call: Call) -> Answer:
+        self.close()
+        exchange = await self._transport.open(call)
+        if call.stream:
+            self._exchange = exchange
+        else:
+            exchange.close()
+        return exchange.answer
 
     def close(self) -> None:
         exchange, self._exchange = self._exchange, None

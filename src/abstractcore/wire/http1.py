@@ -203,10 +203,8 @@ class ResponseReader:
         self.headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > MAX_HEAD:
-            raise FramingError(f"the head of the answer is larger than {MAX_HEAD} bytes")
-        if self.head_complete:
+        if self.head_complete:  # a trailer
+            self._count_head(len(name) + len(value))
             return
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1").strip()
