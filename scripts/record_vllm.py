@@ -139,6 +139,17 @@ def record_probes(server: Server, version: Version | None, args: argparse.Namesp
     return record
 
 
+def record_pooling(server: Server) -> dict[str, Any]:
+    """Answers of a server that was started with `--runner pooling --convert embed`."""
+    asked = [Probe(name, "POST", path, json.dumps(body)) for name, (path, body) in vllm_probes.POOLING.items()]
+    record: dict[str, Any] = {"probes": {}}
+    for probe in (*asked, Probe("GET /version", "GET", "/version"), Probe("GET /openapi.json", "GET", "/openapi.json")):
+        exchange, chunks = server.ask(probe)
+        record["probes"][probe.name] = {**exchange, "body": b"".join(chunks).decode()}
+        say(f"{probe.name}: {exchange['status']}")
+    return record
+
+
 def record_streams(server: Server, folder: Path) -> None:
     """Streams, as raw bytes beside a list of their heads."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +180,7 @@ def main() -> int:
     parser.add_argument("url", help="of the server, such as http://127.0.0.1:8000")
     parser.add_argument("out", type=Path, help="folder of all versions; the server's own is made in it")
     parser.add_argument("--key", action="store_true", help=f"the server was started with --api-key {KEY}")
-    parser.add_argument("--only", choices=("openapi", "probes", "streams"), help="record only this")
+    parser.add_argument("--only", choices=("openapi", "pooling", "probes", "streams"), help="record only this")
     parser.add_argument("--unsafe", action="store_true", help="send also what kills or blocks this version")
     args = parser.parse_args()
 
@@ -182,6 +193,9 @@ def main() -> int:
         return 2
     folder = args.out / args.version
     died: list[str] = []
+    if args.only == "pooling":  # another kind of server, so never along with the rest
+        pack(folder / "pooling.json.gz", record_pooling(server))
+        return 0
     if args.only in (None, "openapi"):
         pack(folder / "openapi.json.gz", server.get("/openapi.json"))
     if args.only in (None, "streams"):

@@ -44,6 +44,19 @@ LEFT_OUT: Final = ...
 """As the value of a field: the request doesn't have it."""
 
 
+POOLING: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "embeddings": ("/v1/embeddings", {"model": MODEL, "input": ["hello", "world"]}),
+    "score": ("/v1/score", {"model": MODEL, "text_1": "hello", "text_2": ["other", "hello"]}),
+    "rerank": ("/v1/rerank", {"model": MODEL, "query": "hello", "documents": ["other", "hello"]}),
+    "rerank top 1": ("/v1/rerank", {"model": MODEL, "query": "hello", "documents": ["other", "hello"], "top_n": 1}),
+    "tokenize prompt": ("/tokenize", {"model": MODEL, "prompt": "hello world"}),
+    "bad model": ("/v1/embeddings", {"model": "nope", "input": "hello"}),
+    "too long": ("/v1/embeddings", {"model": MODEL, "input": "hello " * 3000}),
+    "chat": (CHAT, {"model": MODEL, "messages": ASK}),
+}
+"""What is asked of a server that was started with `--runner pooling --convert embed`."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """One request, and under which circumstances it may be sent."""

@@ -11,7 +11,7 @@ import msgspec
 from abstractcore.providers import VLLMProvider
 from abstractcore.wire.call import Answer, Call
 
-from .recordings import openapi, recorded
+from .recordings import openapi, recorded, recorded_pooling
 
 MODEL: Final = "smollm2"
 """The name under which the recorded servers serve their model."""
@@ -23,11 +23,14 @@ class Replay:
     Args:
         version: The recorded release.
         probes: Which probe's answer a path gives; what is not listed answers 404.
+        hidden: Whether a proxy hides what the server says of itself.
     """
 
-    def __init__(self, version: str, probes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, version: str, probes: Mapping[str, str] | None = None, *, hidden: bool = False) -> None:
         self.version = version
-        self.probes = {"/v1/models": "GET /v1/models", "/version": "GET /version", **(probes or {})}
+        self.hidden = hidden
+        own = {"/v1/models": "GET /v1/models", "/version": "GET /version", "/openapi.json": "GET /openapi.json"}
+        self.probes = own | dict(probes or {})
         self.sent: list[tuple[str, Any]] = []
         """Path and JSON body of what was posted."""
 
@@ -38,21 +41,39 @@ class Replay:
 
     def provider(self, **defaults: Any) -> VLLMProvider:
         """A provider that talks to it."""
-        return VLLMProvider(MODEL, base_url=f"http://vllm-{self.version}.test", transport=self, **defaults)
+        host = "hidden" if self.hidden else type(self).__name__.lower()
+        return VLLMProvider(MODEL, base_url=f"http://{host}-{self.version}.test", transport=self, **defaults)
 
     def open(self, call: Call) -> Replayed:
         path = urlsplit(call.url).path
         if call.body is not None:
             self.sent.append((path, msgspec.json.decode(call.body)))
-        if path == "/openapi.json":
-            return Replayed(Answer(200, {}, msgspec.json.encode(openapi(self.version))), call)
-        if path not in self.probes:
+        known = path in self.probes and not (self.hidden and path in ("/version", "/openapi.json"))
+        if not known:
             return Replayed(Answer(404, {}, b'{"detail":"Not Found"}'), call)
+        return Replayed(self.answer(path), call)
+
+    def answer(self, path: str) -> Answer:
+        """What the recorded server answered."""
+        if path == "/openapi.json":
+            return Answer(200, {}, msgspec.json.encode(openapi(self.version)))
         found = recorded(self.version, self.probes[path])
-        return Replayed(Answer(found.status, found.headers, found.body), call)
+        return Answer(found.status, found.headers, found.body)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class PoolingReplay(Replay):
+    """Stands in for the network to a server with an embedding model."""
+
+    def __init__(self, probes: Mapping[str, str]) -> None:
+        super().__init__("0.32.0", probes)
+        del self.probes["/v1/models"]
+
+    def answer(self, path: str) -> Answer:
+        found = recorded_pooling(self.probes[path], self.version)
+        return Answer(found.status, found.headers, found.body)
 
 
 class Replayed:

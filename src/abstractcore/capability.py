@@ -40,6 +40,10 @@ class Capability(StrEnum):
     BEAM_SEARCH = "beam_search"
     BEST_OF = "best_of"
     EMBEDDINGS = "embeddings"
+    RERANKING = "reranking"
+    COUNT_TOKENS = "count_tokens"
+    THINKING = "thinking"
+    IMAGES = "images"
 
 
 CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
@@ -60,6 +64,11 @@ CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
         Capability.MULTI_LORA: Support.NATIVE,
         Capability.BEAM_SEARCH: Support.NATIVE,
         Capability.BEST_OF: Support.EMULATED,
+        Capability.EMBEDDINGS: Support.NATIVE,
+        Capability.RERANKING: Support.NATIVE,
+        Capability.COUNT_TOKENS: Support.NATIVE,
+        Capability.THINKING: Support.NATIVE,
+        Capability.IMAGES: Support.NATIVE,
     },
 }
 

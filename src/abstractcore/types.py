@@ -14,6 +14,8 @@ from msgspec import UNSET, Struct, UnsetType, field
 FinishReason: TypeAlias = str
 """``stop``, ``length``, ``tool_calls``, ``abort`` or whatever the server reports."""
 OnCut: TypeAlias = Literal["raise", "trim"]
+Thinking: TypeAlias = bool | int | str
+"""Whether a model reasons before it answers: on or off, at most so many tokens, or an effort such as ``low``."""
 
 
 class ToolCall(Struct, kw_only=True):
@@ -176,6 +178,15 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Names of the adapters loaded on this model."""
 
 
+class RankedDocument(Struct, frozen=True):
+    """A document and how well it fits a query."""
+
+    index: int
+    """Its place among the documents that were given."""
+    score: float
+    document: str
+
+
 class BeamSearch(Struct, frozen=True):
     """A search for the likeliest answers."""
 
@@ -208,6 +219,11 @@ class GenerateRequest(Struct, kw_only=True):
     constraint: Any = None
     """A constraint of ``abstractcore.constraint``."""
     on_cut: OnCut | None = None
+    thinking: Thinking | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    priority: int | None = None
+    check_length: bool = False
+    """Whether the server is asked for the length of the prompt before it is sent."""
     extra_body: dict[str, Any] = field(default_factory=dict)
     allow_unknown: bool = False
     timeout: float | UnsetType | None = UNSET

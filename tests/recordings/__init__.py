@@ -58,6 +58,12 @@ def recorded(version: str, probe: str) -> Recording:
     return Recording(_request(exchange["request"]), exchange["status"], exchange["headers"], exchange["body"].encode())
 
 
+def recorded_pooling(probe: str, version: str = "0.32.0") -> Recording:
+    """The answer of a server with an embedding model."""
+    exchange = _unpack(VLLM / version / "pooling.json.gz")["probes"][probe]
+    return Recording(_request(exchange["request"]), exchange["status"], exchange["headers"], exchange["body"].encode())
+
+
 def probe_names(version: str) -> tuple[str, ...]:
     """The probes that one release has answered, in the order in which they were sent."""
     return tuple(_probes(version)["probes"])

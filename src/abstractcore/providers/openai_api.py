@@ -1,4 +1,4 @@
-"""The plans of every backend that speaks OpenAI's protocol: chat, completions, models, embeddings."""
+"""The plans of every backend that speaks OpenAI's protocol: chat, completions, models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, Req
 from ..types import GenerateRequest, GenerateResponse, ModelInfo, Usage
 from ..wire.call import READ, Answer, Call, Emit, Plan, StreamPlan
 from ..wire.failure import holds_failure
-from ..wire.openai import Completion, read_completion, read_embeddings, read_models, request_body
+from ..wire.openai import Completion, read_completion, read_models, request_body
 from ..wire.openai_stream import StreamReader
 from .endpoint import Endpoint, checked, failed
 from .proof import settle
@@ -41,12 +41,16 @@ class Job:
     """Run where the answer names another model than was asked (endpoint, asked, answered): raises unless both are
     the same one."""
 
+    def body(self, *, stream: bool) -> dict[str, Any]:
+        """The JSON of the request."""
+        return {**request_body(self.request, self.model, stream=stream), **self.fields}
+
     def call(self, *, stream: bool) -> Call:
         """The HTTP request."""
         path = "/chat/completions" if self.request.raw_prompt is None else "/completions"
         return self.endpoint.post(
             self.endpoint.base_url + path,
-            {**request_body(self.request, self.model, stream=stream), **self.fields},
+            self.body(stream=stream),
             stream=stream,
             timeouts=timeouts_of(self.request, self.endpoint.timeouts),
         )
@@ -142,13 +146,6 @@ def models(endpoint: Endpoint) -> Plan[list[ModelInfo]]:
     call = endpoint.get(f"{endpoint.base_url}/models")
     answer = yield from checked(endpoint, call)
     return read(read_models, endpoint, call, answer)
-
-
-def embed(endpoint: Endpoint, texts: Sequence[str], model: str) -> Plan[tuple[list[list[float]], Usage | None]]:
-    """One vector for each text, in their order."""
-    call = endpoint.post(f"{endpoint.base_url}/embeddings", {"model": model, "input": list(texts)})
-    answer = yield from checked(endpoint, call, model=model)
-    return read(read_embeddings, endpoint, call, answer, model=model)
 
 
 def read(

@@ -10,9 +10,10 @@ from msgspec import UNSET
 
 from ..constraint import Choice, Constraint, Grammar, JsonSchema, Regex
 from ..errors import ConfigurationError, InvalidConstraintError
-from ..types import BeamSearch, GenerateRequest, Message, OnCut
+from ..types import BeamSearch, GenerateRequest, Message, OnCut, Thinking
 from ..wire.call import Timeouts
 from ..wire.openai import wire_messages
+from .attachments import Media, attach
 
 
 class GenerateDefaults(TypedDict, total=False):
@@ -52,6 +53,16 @@ class GenerateDefaults(TypedDict, total=False):
     """What becomes of a constrained answer that the length limit cut. ``raise`` it, or ``trim`` it to the longest
     prefix that satisfies the constraint (regex, grammar). By default it is trimmed if the limit was the model's
     context, and raised if it was one that the caller gave."""
+    thinking: Thinking | None
+    """``True`` or ``False`` switches a model's reasoning, a number limits its tokens, a text such as ``low`` names the
+    effort."""
+    chat_template_kwargs: Mapping[str, Any] | None
+    """Variables of the model's chat template."""
+    priority: int | None
+    """Lower numbers are served earlier, by servers that were started with ``--scheduling-policy priority``."""
+    check_length: bool | None
+    """Have the server count the prompt first, and raise ``ContextLengthError`` before anything is generated. It costs
+    one more short request; without it a prompt that is too long gives the same error after the server's refusal."""
     raw_prompt: bool | None
     """Send the prompt as it is to the completions endpoint, without a chat template."""
     timeout: float | Timeouts | None
@@ -69,6 +80,8 @@ class GenerateOptions(GenerateDefaults, total=False):
     """The conversation so far; the prompt, if any, is added as the user's last message."""
     model: str | None
     """Overrides the provider's model for this call; on vLLM also the name of an adapter."""
+    media: Sequence[Media] | None
+    """Images for the user's last message: paths, bytes (PNG, JPEG, GIF, WebP) or URLs."""
 
 
 SAMPLING: Final = (
@@ -124,6 +137,8 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
         raise ConfigurationError("raw_prompt takes a prompt and nothing else: no messages, no system_prompt")
     if not raw and not messages:
         raise ConfigurationError("there is nothing to answer", hint="give a prompt or messages")
+    if given.get("media"):
+        messages = attach(messages, given["media"])
     beam = beam_of(given)
     request = GenerateRequest(
         messages=messages,
@@ -138,6 +153,10 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
         logprobs=_logprobs(given.get("logprobs")),
         constraint=_constraint(given),
         on_cut=given.get("on_cut"),
+        thinking=given.get("thinking"),
+        chat_template_kwargs=dict(given.get("chat_template_kwargs", {})),
+        priority=given.get("priority"),
+        check_length=bool(given.get("check_length")),
         extra_body=dict(given.get("extra_body", {})),
         allow_unknown=bool(given.get("allow_unknown")),
         timeout=given.get("timeout", UNSET),

@@ -28,6 +28,7 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "min_p": (0,),
     "min_tokens": (0,),
     "presence_penalty": (0,),
+    "priority": (0,),
     "repetition_penalty": (1,),
     "temperature": (0,),
     "top_k": (0, -1),
@@ -37,6 +38,7 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 _CONSTRAINING: Final = (
     "response_format", "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
 )  # fmt: skip
+_IGNORED: Final = BEAM_IGNORES | {"priority", "prompt_logprobs", "temperature", "thinking_token_budget"}
 _OPTIONS: Final = ("use_beam_search", "best_of", "length_penalty", "n")
 
 
@@ -144,7 +146,7 @@ def _dropped(draft: Draft) -> list[str]:
     found = [] if request.constraint is None else [f"guided_{request.constraint.kind}"]
     if not found:
         found += [name for name in _CONSTRAINING if body.get(name) is not None]
-    for name in sorted({"temperature", *BEAM_IGNORES} & body.keys()):
+    for name in sorted(_IGNORED & body.keys()):
         if body[name] not in (None, [], {}, *_NEUTRAL.get(name, ())):
             found.append(name)
     if body.get("tool_choice") not in (None, "auto", "none"):

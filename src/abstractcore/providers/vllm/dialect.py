@@ -111,7 +111,8 @@ def read_dialect(version: str | None, openapi: bytes | None) -> Dialect:
         document = _Document()
     fields = {name: frozenset(schema.properties) for name, schema in document.components.schemas.items()}
     if not any(name in fields for name in _SCHEMA_OF.values()):
-        return Dialect(version, "version" if version and parse_version(version) else "unknown")
+        basis: Basis = "version" if version and parse_version(version) else "unknown"
+        return Dialect(version, basis, fields, frozenset(document.paths))  # of a pooling model, or of no vLLM
     return Dialect(version, "schema", fields, frozenset(document.paths))
 
 

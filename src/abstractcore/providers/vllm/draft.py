@@ -20,6 +20,8 @@ class Draft:
     model: str
     dialect: Dialect = field(default_factory=Dialect)
     """What the server understands; unknown for requests that any server understands."""
+    has_switch: bool | None = None
+    """Whether the model's chat template can switch the reasoning; ``None`` if that is not known or not asked."""
     stream: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
     """What is added to the body, or replaces a part of it."""
@@ -27,6 +29,12 @@ class Draft:
     metadata: dict[str, Any] = field(default_factory=dict)
     revise: list[Callable[[Completion], Completion]] = field(default_factory=list)
     """Run on the answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
+
+    @property
+    def knobs(self) -> dict[str, str]:
+        """Wishes that were sent and of which nothing shows whether they are obeyed; with the reason."""
+        found: dict[str, str] = self.metadata.setdefault("knobs", {})
+        return found
 
     @property
     def surface(self) -> Surface:

@@ -17,17 +17,18 @@ from ...vllm_facts import hazard_in
 from ...wire.call import Plan
 from ..endpoint import Endpoint
 from ..openai_api import Job
-from . import beam, server
+from . import beam, server, thinking
 from .dialect import unknown_fields
 from .draft import Draft
 from .guided import lift, write
+from .server_options import shape_options
 
 UNIVERSAL_FIELDS: Final = frozenset(
     {
         "model", "messages", "prompt", "stream", "stream_options", "temperature", "top_p", "top_k", "min_p", "seed",
         "stop", "n", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty",
         "frequency_penalty", "repetition_penalty", "response_format", "use_beam_search", "length_penalty",
-        "include_stop_str_in_output",
+        "include_stop_str_in_output", "priority", "chat_template_kwargs",
     }
 )  # fmt: skip
 """Fields in the schemas of all known versions: a request with no others needs no negotiation."""
@@ -57,7 +58,13 @@ def shape_safety(draft: Draft) -> None:
         raise draft.refuse(hazard.name, why=hazard.effect, alternatives=[hazard.instead])
 
 
-SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (shape_constraint, beam.shape_candidates, shape_safety)
+SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (
+    shape_constraint,
+    shape_options,
+    thinking.shape_thinking,
+    beam.shape_candidates,
+    shape_safety,
+)
 
 
 def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: bool) -> Plan[Job]:
@@ -73,6 +80,8 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
         draft.metadata["server_version"] = draft.dialect.version
         if draft.dialect.note:
             draft.metadata["note"] = draft.dialect.note
+    if isinstance(request.thinking, bool) and draft.surface == "chat":
+        draft.has_switch = yield from thinking.find_switch(endpoint, model)
     for shape in SHAPERS:
         shape(draft)
     return Job(endpoint, draft.request, model, draft.fields, draft.spelling, draft.metadata, tuple(draft.revise))
@@ -81,7 +90,7 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
 def _needs_dialect(draft: Draft) -> bool:
     """Whether the decision depends on what this server understands."""
     request = draft.request
-    promises = (request.constraint, request.beam, request.best_of)
+    promises = (request.constraint, request.beam, request.best_of, request.thinking, request.priority)
     return any(promise is not None for promise in promises) or not UNIVERSAL_FIELDS.issuperset(draft.body())
 
 

@@ -7,7 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from ...errors import ConstraintViolationError, InvalidRequestError, ModelNotFoundError, TruncatedOutputError
+from ...errors import (
+    ConstraintViolationError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderAPIError,
+    TruncatedOutputError,
+)
 from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Plan, StreamPlan
@@ -16,7 +22,7 @@ from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
-from . import adapters, server
+from . import adapters, pooling, server, tokens
 from .job import decide
 from .load import ask_load
 from .replicas import Replicas, base_urls_of
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class VLLMProvider(adapters.AdapterMethods):
+class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.TokenMethods):
     """A vLLM server, reached over HTTP. Making one never touches the network.
 
     Args:
@@ -107,14 +113,6 @@ class VLLMProvider(adapters.AdapterMethods):
     def _plan_server_load(self) -> Plan[Load | None]:
         return ask_load(self._endpoints)
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
-        return self._replicas.run(partial(self._plan_embed_at, texts))
-
-    def _plan_embed_at(self, texts: list[str], endpoint: Endpoint) -> Plan[list[list[float]]]:
-        model = yield from self._plan_model(endpoint, None)
-        vectors, _usage = yield from self._explained(endpoint, openai_api.embed(endpoint, texts, model))
-        return vectors
-
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]:
         return self._replicas.run(partial(self._plan_generate_at, request))
 
@@ -154,6 +152,8 @@ class VLLMProvider(adapters.AdapterMethods):
     def _plan_job(self, request: GenerateRequest, endpoint: Endpoint, *, stream: bool) -> Plan[Job]:
         model = yield from self._plan_model(endpoint, request.model)
         job = yield from decide(endpoint, request, model, stream=stream)
+        if request.check_length:
+            yield from tokens.check_length(job)
         return replace(job, confirm=partial(adapters.confirm, self._adapters))
 
     def _explained(
@@ -165,6 +165,8 @@ class VLLMProvider(adapters.AdapterMethods):
         except ModelNotFoundError as error:
             error = yield from server.explain_missing(endpoint, error)
             raise (yield from adapters.explain_lost(self._adapters, endpoint, error)) from error.__cause__
+        except ProviderAPIError as error:
+            raise (yield from pooling.explain_no_chat(endpoint, error)) from error.__cause__
         except InvalidRequestError as error:
             if job is None:
                 raise

@@ -19,6 +19,7 @@ from ...errors import (
 )
 from ...types import GenerateRequest, ModelInfo
 from ...wire.call import Answer, Pause, Plan, Timeouts
+from ...wire.pooling import TokenCount, read_count
 from .. import openai_api
 from ..endpoint import Endpoint, send
 from .dialect import Dialect, read_dialect, read_version
@@ -150,11 +151,6 @@ def explain_missing(endpoint: Endpoint, error: ModelNotFoundError) -> Plan[Model
     return with_served(error, rows)
 
 
-class _Count(msgspec.Struct):
-    count: int
-    max_model_len: int
-
-
 def explain_refusal(
     endpoint: Endpoint, error: InvalidRequestError, request: GenerateRequest, model: str
 ) -> Plan[InvalidRequestError]:
@@ -163,22 +159,48 @@ def explain_refusal(
     call = endpoint.post(f"{endpoint.root}/tokenize", {"model": model, **prompt}, timeouts=_ASKING)
     try:
         answer = yield from send(endpoint, call)
-        count = msgspec.json.decode(answer.body, type=_Count)
+        count = read_count(answer.body)
     except (ProviderError, msgspec.DecodeError):
-        return error
+        return _about_media(error, request, model)
     wanted = request.max_output_tokens or 1
     if count.count + wanted <= count.max_model_len:
-        return error
+        return _about_media(error, request, model)
+    return too_long(endpoint, model, count, wanted, error)
+
+
+def too_long(
+    endpoint: Endpoint, model: str, count: TokenCount, wanted: int, error: InvalidRequestError | None = None
+) -> ContextLengthError:
+    """The error for a request that does not fit into the model.
+
+    Args:
+        endpoint: The server.
+        model: The model.
+        count: Tokens of the prompt, and what the model holds.
+        wanted: Tokens of the answer.
+        error: The server's refusal, if it was sent.
+    """
     room = count.max_model_len - count.count
     return ContextLengthError(
         f"the prompt has {count.count} tokens and the answer may take {wanted}, "
         f"but {model} holds {count.max_model_len} in all",
         provider=endpoint.provider,
         model=model,
-        url=error.url,
-        status=error.status,
-        server_message=error.server_message,
-        code=error.code,
-        param=error.param,
+        url=error.url if error else endpoint.base_url,
+        status=error.status if error else None,
+        server_message=error.server_message if error else None,
+        code=error.code if error else None,
+        param=error.param if error else None,
         hint=f"give max_output_tokens={room} or less" if room > 0 else f"shorten the prompt by {1 - room} tokens",
     )
+
+
+def _about_media(error: InvalidRequestError, request: GenerateRequest, model: str) -> InvalidRequestError:
+    """Adds to a refusal of a request with images what may be behind it."""
+    parts = [part for message in request.messages for part in message.get("content") or () if isinstance(part, dict)]
+    if error.hint is None and any(part.get("type") == "image_url" for part in parts):
+        error.hint = (
+            f"can {model} see? Images need a multimodal model, such as Qwen/Qwen2.5-VL-7B-Instruct, and not more of"
+            " them than --limit-mm-per-prompt allows"
+        )
+    return error
