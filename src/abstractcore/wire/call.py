@@ -49,7 +49,8 @@ class Call:
     method: str
     url: str
     """Absolute: ``http://host:port/path``, ``https://...``, or ``http+unix://%2Frun%2Fvllm.sock/path``."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Not in the ``repr``: they hold the key."""
     body: bytes | None = None
     stream: bool = False
     """Read the body step by step with ``READ``."""
