@@ -45,14 +45,16 @@ class LiveServer:
     @property
     def pid(self) -> int:
         """Leader of the server's process group."""
-        return self._own().pid
+        return self.own.pid
 
     @property
     def log_path(self) -> Path:
         """What the server writes."""
-        return Path(self._own().log)
+        return Path(self.own.log)
 
-    def _own(self) -> runtime.ServerProcess:
+    @property
+    def own(self) -> runtime.ServerProcess:
+        """The process, which a server named by the environment does not have."""
         if self.process is None:
             pytest.fail("this test needs a server of its own: unset ABSTRACTCORE_TEST_VLLM_URL")
         return self.process

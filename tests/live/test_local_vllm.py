@@ -14,16 +14,10 @@ from tests.live.conftest import LiveServer
 
 def engine_of(server: LiveServer) -> int:
     """The process that computes: without it the HTTP server still answers."""
-    for pid in runtime.server_members(runtime.ServerProcess(server.pid, started(server.pid), str(server.log_path))):
+    for pid in runtime.server_members(server.own):
         if Path(f"/proc/{pid}/comm").read_text().startswith("VLLM::EngineCor"):
             return pid
     raise AssertionError("no engine process")
-
-
-def started(pid: int) -> str:
-    row = runtime._find(pid)
-    assert row is not None
-    return row.started
 
 
 def test_the_log_of_a_ready_server_says_so(tiny_vllm: LiveServer) -> None:
