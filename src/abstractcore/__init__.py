@@ -30,13 +30,16 @@ if TYPE_CHECKING:
         ServerNotReadyError,
         ServerOverloadedError,
         SessionError,
+        StepLimitError,
         StreamInterruptedError,
+        ToolCallError,
         TruncatedOutputError,
         UnsupportedFeatureError,
     )
     from .factory import create_llm
     from .providers import VLLMProvider
     from .providers.batch import BatchItem, BatchProgress, BatchResult
+    from .tools import ToolDefinition, tool
     from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
 
 __version__: Final = "2.6.4"
@@ -72,14 +75,18 @@ __all__ = [
     "ServerNotReadyError",
     "ServerOverloadedError",
     "SessionError",
+    "StepLimitError",
     "StreamInterruptedError",
     "ToolCall",
+    "ToolCallError",
+    "ToolDefinition",
     "TruncatedOutputError",
     "UnsupportedFeatureError",
     "Usage",
     "VLLMProvider",
     "__version__",
     "create_llm",
+    "tool",
 ]
 
 _MODULE_OF: Final = {
@@ -87,6 +94,7 @@ _MODULE_OF: Final = {
     "VLLMProvider": "providers",
     **dict.fromkeys(("BatchItem", "BatchProgress", "BatchResult"), "providers.batch"),
     **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
+    **dict.fromkeys(("ToolDefinition", "tool"), "tools"),
     **dict.fromkeys(("Choice", "Grammar", "JsonSchema", "Regex"), "constraint"),
 }
 """Where a public name is defined; the rest are errors."""

@@ -69,6 +69,7 @@ CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
         Capability.COUNT_TOKENS: Support.NATIVE,
         Capability.THINKING: Support.NATIVE,
         Capability.IMAGES: Support.NATIVE,
+        Capability.TOOLS: Support.NATIVE,
     },
 }
 

@@ -21,7 +21,9 @@
     |   |-- AdapterError               an adapter can't be loaded, is lost, or did not answer
     |   `-- ProviderAPIError           any other status, or an answer that isn't in the protocol
     |-- ConstraintViolationError       the answer doesn't satisfy the constraint that was asked for
-    |   `-- TruncatedOutputError       the length limit cut a constrained answer
+    |   |-- TruncatedOutputError       the length limit cut a constrained answer or a tool call
+    |   `-- ToolCallError              a call of no known tool, one that breaks its schema, or none where one was due
+    |-- StepLimitError                 run_tools came to no answer within its steps
     |-- DeployError                    a server or container could not be started
     `-- SessionError                   a saved session can't be read or used
 
@@ -31,6 +33,7 @@ The command line shows each as ``error:`` (the message), ``why:`` (the measured 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class AbstractCoreError(Exception):
@@ -231,7 +234,22 @@ class ConstraintViolationError(AbstractCoreError):
 
 
 class TruncatedOutputError(ConstraintViolationError):
-    """The length limit cut a constrained answer; ``text`` is what had arrived."""
+    """The length limit cut a constrained answer or a tool call; ``text`` is what had arrived."""
+
+
+class ToolCallError(ConstraintViolationError):
+    """The model called no known tool, broke a tool's schema, or made no call where one was due.
+
+    ``calls`` holds all calls of the answer, as they came; ``constraint`` the tools.
+    """
+
+    calls: tuple[Any, ...] = ()
+
+
+class StepLimitError(AbstractCoreError):
+    """``run_tools`` came to no answer within its steps; ``messages`` holds the conversation up to there."""
+
+    messages: tuple[Any, ...] = ()
 
 
 class AdapterError(ProviderError):

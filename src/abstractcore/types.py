@@ -24,6 +24,8 @@ class ToolCall(Struct, kw_only=True):
     name: str
     arguments: dict[str, Any]
     call_id: str | None = None
+    raw_arguments: str | None = None
+    """What the model wrote in place of a JSON object; only seen in errors."""
 
 
 class Message(Struct):
@@ -115,6 +117,10 @@ class GenerateResponse(Struct, kw_only=True):
     """Milliseconds from the request to the last byte."""
     score: float | None = None
     """That of ``content``, as in ``Alternative``."""
+    partial: Any = None
+    """In a stream with ``response_model``: the JSON so far as plain data, what is unfinished left out."""
+    parsed: Any = None
+    """With ``response_model``: the validated instance; in a stream on the last chunk."""
 
     @property
     def raw_response(self) -> Any:
@@ -224,6 +230,15 @@ class GenerateRequest(Struct, kw_only=True):
     priority: int | None = None
     check_length: bool = False
     """Whether the server is asked for the length of the prompt before it is sent."""
+    response_model: Any = None
+    """The ``structured.ResponseModel`` that the answer is read by; its schema is the constraint."""
+    max_retries: int = 2
+    """How often an answer that the response model refuses is asked for again."""
+    tools: tuple[Any, ...] = ()
+    """The ``tools.ToolDefinition`` that the model may call."""
+    tool_choice: str = "auto"
+    """``auto``, ``required``, ``none`` or a tool's name."""
+    parallel_tool_calls: bool | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
     allow_unknown: bool = False
     timeout: float | UnsetType | None = UNSET

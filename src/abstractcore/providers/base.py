@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Unpack, overload
 
 from ..capability import CAPABILITIES, Capability, Support
 from ..errors import ProviderError, UnsupportedFeatureError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
 from ..wire.call import Plan, StreamPlan
+from . import structured_output
 from .batch import BatchCalls
 from .request import GenerateDefaults, GenerateOptions, build_request, check_names
+from .tool_loop_calls import ToolLoopCalls
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Provider(BatchCalls, ABC):
+class Provider(BatchCalls, ToolLoopCalls, ABC):
     """A backend that answers prompts. Making one never touches the network.
 
     Args:
@@ -71,68 +74,167 @@ class Provider(BatchCalls, ABC):
     @abstractmethod
     def _plan_health(self, timeout: float) -> Plan[dict[str, Any]]: ...
 
+    def _plan_answer(self, request: GenerateRequest) -> Plan[GenerateResponse]:
+        """The plan for a whole answer, read by the response model if there is one."""
+        if request.response_model is None:
+            return self._plan_generate(request)
+        return structured_output.complete(request, self._plan_generate)
+
+    def _plan_chunks(self, request: GenerateRequest) -> StreamPlan:
+        """The same for a stream."""
+        plan = self._plan_stream(request)
+        return plan if request.response_model is None else structured_output.stream(request, plan)
+
     @overload
     def generate(
-        self, prompt: str | None = None, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: None = None,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
     ) -> GenerateResponse: ...
 
     @overload
     def generate(
-        self, prompt: str | None = None, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: type[T],
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
+    ) -> T: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: object = None,
+        stream: Literal[True],
+        **options: Unpack[GenerateOptions],
     ) -> Stream: ...
 
     @overload
     def generate(
-        self, prompt: str | None = None, *, stream: bool, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: UnionType,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Any: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: None = None,
+        stream: bool,
+        **options: Unpack[GenerateOptions],
     ) -> GenerateResponse | Stream: ...
 
     def generate(
-        self, prompt: str | None = None, *, stream: bool = False, **options: Unpack[GenerateOptions]
-    ) -> GenerateResponse | Stream:
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: Any = None,
+        stream: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Any:
         """Answers a prompt or a conversation.
 
         Args:
             prompt: What the user says.
+            response_model: A pydantic class, or any type that pydantic validates: give the answer as its instance.
             stream: Give an iterator of chunks; closing it, or leaving a ``with`` block, aborts the generation.
             options: ``GenerateOptions``.
 
         Returns:
-            The answer, or an iterator of its parts whose last one carries usage and finish reason.
+            The answer, or an iterator of its parts whose last one carries usage and finish reason. With
+            ``response_model`` its instance; in a stream each chunk has the data so far in ``partial``, the last one
+            the instance in ``parsed``.
 
         Raises:
             UnsupportedFeatureError: A promise that this backend can't keep; nothing was sent.
             InvalidConstraintError: The constraint does not compile; nothing was sent.
-            ConstraintViolationError: The answer does not satisfy the constraint.
+            ConstraintViolationError: The answer does not satisfy the constraint, the response model or a tool's schema.
             ProviderError: The backend did not deliver.
         """
-        request = build_request(prompt, {**self._defaults, **options})
+        request = self._request(prompt, {**options, "response_model": response_model})
         if stream:
-            return self._sync.stream(self._plan_stream(request))
-        return self._sync.run(self._plan_generate(request))
+            return self._sync.stream(self._plan_chunks(request))
+        response = self._sync.run(self._plan_answer(request))
+        return response if response_model is None else response.parsed
 
     @overload
     async def agenerate(
-        self, prompt: str | None = None, *, stream: Literal[False] = False, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: None = None,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
     ) -> GenerateResponse: ...
 
     @overload
     async def agenerate(
-        self, prompt: str | None = None, *, stream: Literal[True], **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: type[T],
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
+    ) -> T: ...
+
+    @overload
+    async def agenerate(
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: object = None,
+        stream: Literal[True],
+        **options: Unpack[GenerateOptions],
     ) -> AsyncStream: ...
 
     @overload
     async def agenerate(
-        self, prompt: str | None = None, *, stream: bool, **options: Unpack[GenerateOptions]
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: UnionType,
+        stream: Literal[False] = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Any: ...
+
+    @overload
+    async def agenerate(
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: None = None,
+        stream: bool,
+        **options: Unpack[GenerateOptions],
     ) -> GenerateResponse | AsyncStream: ...
 
     async def agenerate(
-        self, prompt: str | None = None, *, stream: bool = False, **options: Unpack[GenerateOptions]
-    ) -> GenerateResponse | AsyncStream:
+        self,
+        prompt: str | None = None,
+        *,
+        response_model: Any = None,
+        stream: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Any:
         """Like ``generate``; a stream is an async iterator."""
-        request = build_request(prompt, {**self._defaults, **options})
+        request = self._request(prompt, {**options, "response_model": response_model})
         if stream:
-            return self._async.stream(self._plan_stream(request))
-        return await self._async.run(self._plan_generate(request))
+            return self._async.stream(self._plan_chunks(request))
+        response = await self._async.run(self._plan_answer(request))
+        return response if response_model is None else response.parsed
+
+    def _request(self, prompt: str | None, options: Mapping[str, Any]) -> GenerateRequest:
+        return build_request(prompt, {**self._defaults, **options})
 
     def list_available_models(self) -> list[str]:
         """Names of the models that the backend serves, sorted."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo, Usage
@@ -18,6 +19,7 @@ from ..wire.openai_stream import StreamReader
 from .endpoint import Endpoint, checked, failed
 from .proof import settle
 from .request import timeouts_of
+from .tool_calls import settle_calls
 
 T = TypeVar("T")
 
@@ -35,6 +37,8 @@ class Job:
     """The field that carries the constraint."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the response says besides: the server's version, what was emulated."""
+    hold_text: bool = False
+    """Don't hand the text of a stream out as it comes: it is no text for the caller, but a call to be read."""
     revise: Sequence[Callable[[Completion], Completion]] = ()
     """Run on the whole answer before its proof: each gives it on, changed or not, or raises for a broken promise."""
     confirm: Callable[[Endpoint, str, str | None], Plan[None]] | None = None
@@ -79,6 +83,8 @@ def stream(job: Job) -> StreamPlan:
     try:
         while data := (yield READ):
             chunks = reader.feed(data)
+            if job.hold_text:
+                chunks = [replace(chunk, content="") for chunk in chunks if chunk.reasoning or chunk.logprobs]
             if chunks:
                 yield Emit(chunks)
         completion = reader.finish()
@@ -110,6 +116,8 @@ def respond(job: Job, completion: Completion, started: float, first_at: float | 
     seconds = time.perf_counter() - started
     for revise in job.revise:
         completion = revise(completion)
+    for answer in completion.answers:
+        settle_calls(answer, job.request, completion.usage)
     metadata: dict[str, Any] = {"request_id": completion.response_id, **job.metadata}
     if job.request.constraint is not None:
         proofs = [settle(answer, job.request, job.spelling) for answer in completion.answers]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 from msgspec import UNSET
 
 from ..constraint import Choice, Constraint, Grammar, JsonSchema, Regex
 from ..errors import ConfigurationError, InvalidConstraintError
+from ..structured import ResponseModel
+from ..tools import Tool, read_choice, read_tools
 from ..types import BeamSearch, GenerateRequest, Message, OnCut, Thinking
 from ..wire.call import Timeouts
 from ..wire.openai import wire_messages
@@ -63,6 +65,14 @@ class GenerateDefaults(TypedDict, total=False):
     check_length: bool | None
     """Have the server count the prompt first, and raise ``ContextLengthError`` before anything is generated. It costs
     one more short request; without it a prompt that is too long gives the same error after the server's refusal."""
+    max_retries: int | None
+    """How often an answer that ``response_model``'s own validators refuse is asked for again; 2 by default."""
+    tools: Iterable[Tool] | None
+    """What the model may call: functions, ``ToolDefinition`` or mappings in OpenAI's form."""
+    tool_choice: Any
+    """``auto`` (by default), ``required``, ``none``, or the name of the tool to call."""
+    parallel_tool_calls: bool | None
+    """Whether the model may make several calls at once; ``False`` is checked."""
     raw_prompt: bool | None
     """Send the prompt as it is to the completions endpoint, without a chat template."""
     timeout: float | Timeouts | None
@@ -111,7 +121,7 @@ def check_names(options: Mapping[str, Any]) -> None:
         TypeError: Names the option and the nearest known one.
     """
     for name in options:
-        if name not in GenerateOptions.__annotations__:
+        if name not in GenerateOptions.__annotations__ and name != "response_model":
             near = difflib.get_close_matches(name, GenerateOptions.__annotations__, 1)
             tip = f"; did you mean {near[0]!r}?" if near else "; server fields go into extra_body={...}"
             raise TypeError(f"unknown option {name!r}{tip}")
@@ -140,6 +150,8 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
     if given.get("media"):
         messages = attach(messages, given["media"])
     beam = beam_of(given)
+    response_model = ResponseModel(given["response_model"]) if "response_model" in given else None
+    extra_body = dict(given.get("extra_body", {}))
     request = GenerateRequest(
         messages=messages,
         raw_prompt=prompt if raw else None,
@@ -151,13 +163,16 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
         best_of=None if beam else given.get("best_of"),
         emulate=bool(given.get("emulate")),
         logprobs=_logprobs(given.get("logprobs")),
-        constraint=_constraint(given),
+        constraint=_constraint(given, response_model),
         on_cut=given.get("on_cut"),
         thinking=given.get("thinking"),
         chat_template_kwargs=dict(given.get("chat_template_kwargs", {})),
         priority=given.get("priority"),
         check_length=bool(given.get("check_length")),
-        extra_body=dict(given.get("extra_body", {})),
+        response_model=response_model,
+        max_retries=given.get("max_retries", 2),
+        **_tools(given, extra_body),
+        extra_body=extra_body,
         allow_unknown=bool(given.get("allow_unknown")),
         timeout=given.get("timeout", UNSET),
     )
@@ -185,8 +200,24 @@ def _logprobs(value: int | None) -> int | None:
     return None if value is None or value is False else 0 if value is True else value
 
 
-def _constraint(given: Mapping[str, Any]) -> Constraint | None:
-    names = [name for name in GUIDED if name in given]
+def _tools(given: Mapping[str, Any], extra_body: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the request about tools; those that were written into ``extra_body`` are taken out of it."""
+    options = {name: given.get(name, extra_body.pop(name, None)) for name in _TOOL_OPTIONS}
+    tools = read_tools(options["tools"] or ())
+    if not tools and any(options[name] not in (None, "none") for name in _TOOL_OPTIONS[1:]):
+        raise ConfigurationError("tool_choice and parallel_tool_calls need tools", hint="give tools=[...] as well")
+    return {
+        "tools": tools,
+        "tool_choice": read_choice(options["tool_choice"] or "auto", tools),
+        "parallel_tool_calls": options["parallel_tool_calls"],
+    }
+
+
+_TOOL_OPTIONS: Final = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+def _constraint(given: Mapping[str, Any], response_model: ResponseModel | None) -> Constraint | None:
+    names = [name for name in (*GUIDED, "response_model") if name in given]
     if not names:
         return None
     if len(names) > 1:
@@ -194,7 +225,7 @@ def _constraint(given: Mapping[str, Any]) -> Constraint | None:
             f"an answer can be held to one constraint, but {' and '.join(names)} were given",
             hint="put all of it into one JSON schema, regex or grammar",
         )
-    constraint = GUIDED[names[0]](given[names[0]])
+    constraint = response_model.constraint if response_model else GUIDED[names[0]](given[names[0]])
     constraint.check()
     return constraint
 
@@ -245,5 +276,9 @@ def check_request(request: GenerateRequest) -> None:
         )
     if request.max_output_tokens is not None and request.max_output_tokens < 1:
         raise ConfigurationError(f"max_output_tokens must be at least 1; it is {request.max_output_tokens}")
+    if request.response_model is not None and request.n != 1:
+        raise ConfigurationError("response_model gives one instance", hint="leave n out, or use guided_json with n")
+    if request.tools and request.raw_prompt is not None:
+        raise ConfigurationError("raw_prompt goes to the model as it is, so tools can't be told to it")
     if request.on_cut not in (None, "raise", "trim"):
         raise ConfigurationError(f"on_cut is 'raise' or 'trim'; it is {request.on_cut!r}")

@@ -194,19 +194,15 @@ def to_alternative(choice: WireChoice) -> Alternative:
 
 
 def read_tool_calls(calls: Iterable[ToolCallDelta]) -> list[ToolCall]:
-    """Whole tool calls.
+    """Whole tool calls; arguments that are no JSON object are kept as they are, for the check that refuses them."""
+    return [_tool_call(call.function.name or "", call.function.arguments or "", call.id) for call in calls]
 
-    Raises:
-        msgspec.DecodeError: The arguments are not JSON, or not an object.
-    """
-    return [
-        ToolCall(
-            name=call.function.name or "",
-            arguments=msgspec.json.decode(call.function.arguments or "{}", type=dict[str, Any]),
-            call_id=call.id,
-        )
-        for call in calls
-    ]
+
+def _tool_call(name: str, text: str, call_id: str | None) -> ToolCall:
+    try:
+        return ToolCall(name=name, arguments=msgspec.json.decode(text or "{}", type=dict[str, Any]), call_id=call_id)
+    except msgspec.DecodeError:
+        return ToolCall(name=name, arguments={}, call_id=call_id, raw_arguments=text)
 
 
 def read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:

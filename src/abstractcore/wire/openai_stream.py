@@ -39,12 +39,15 @@ class _Choice:
         self.texts: list[str] = []
         self.reasoning: list[str] = []
         self.logprobs: list[TokenLogprob] = []
-        self.tools: dict[int, ToolCallDelta] = {}
+        self.tools: list[ToolCallDelta] = []
         self.finish_reason: str | None = None
 
     def add_tools(self, deltas: list[ToolCallDelta]) -> None:
         for delta in deltas:
-            known = self.tools.setdefault(delta.index, ToolCallDelta(delta.index, None, FunctionDelta()))
+            known = next((call for call in reversed(self.tools) if call.index == delta.index), None)
+            if known is None or (delta.id and known.id and delta.id != known.id):  # some servers count all as 0
+                known = ToolCallDelta(delta.index, None, FunctionDelta())
+                self.tools.append(known)
             known.id = known.id or delta.id
             known.function.name = known.function.name or delta.function.name
             known.function.arguments = (known.function.arguments or "") + (delta.function.arguments or "")
@@ -167,10 +170,7 @@ class StreamReader:
             )
         if any(choice.finish_reason == ABORTED for choice in self._choices.values()):
             raise self.interrupted("the server aborted the request", why="the finish reason is 'abort'")
-        try:
-            answers = [self._whole(index) for index in sorted(self._choices)]
-        except msgspec.DecodeError as error:
-            raise self.interrupted("a tool call's arguments are not a JSON object", why=str(error)) from error
+        answers = [self._whole(index) for index in sorted(self._choices)]
         return Completion(answers, self.model, self.usage, self.response_id)
 
     def _whole(self, index: int) -> Alternative:
@@ -179,7 +179,7 @@ class StreamReader:
             index=index,
             content="".join(state.texts),
             finish_reason=state.finish_reason,
-            tool_calls=read_tool_calls(state.tools.values()),
+            tool_calls=read_tool_calls(sorted(state.tools, key=lambda call: call.index)),
             reasoning="".join(state.reasoning) or None,
             logprobs=state.logprobs or None,
             score=sum(token.logprob for token in state.logprobs) if state.logprobs else None,

@@ -26,6 +26,10 @@ class Draft:
     fields: dict[str, Any] = field(default_factory=dict)
     """What is added to the body, or replaces a part of it."""
     spelling: str = ""
+    unparsed_model: str | None = None
+    """Set if the server was found to read no tool calls: the model that it serves."""
+    hold_text: bool = False
+    """As in ``Job``."""
     metadata: dict[str, Any] = field(default_factory=dict)
     revise: list[Callable[[Completion], Completion]] = field(default_factory=list)
     """Run on the answer before its proof: each gives it on, changed or not, or raises for a broken promise."""

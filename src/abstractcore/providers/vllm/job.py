@@ -22,6 +22,7 @@ from .dialect import unknown_fields
 from .draft import Draft
 from .guided import lift, write
 from .server_options import shape_options
+from .tools import shape_tools
 
 UNIVERSAL_FIELDS: Final = frozenset(
     {
@@ -63,6 +64,7 @@ SHAPERS: Final[Sequence[Callable[[Draft], None]]] = (
     shape_options,
     thinking.shape_thinking,
     beam.shape_candidates,
+    shape_tools,
     shape_safety,
 )
 
@@ -77,6 +79,7 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
     draft = Draft(beam.lift(_lifted(request)), model, stream=stream)
     if _needs_dialect(draft):
         draft.dialect = yield from server.learn(endpoint)
+        draft.unparsed_model = server.unparsed_model(endpoint)
         draft.metadata["server_version"] = draft.dialect.version
         if draft.dialect.note:
             draft.metadata["note"] = draft.dialect.note
@@ -84,13 +87,29 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
         draft.has_switch = yield from thinking.find_switch(endpoint, model)
     for shape in SHAPERS:
         shape(draft)
-    return Job(endpoint, draft.request, model, draft.fields, draft.spelling, draft.metadata, tuple(draft.revise))
+    return Job(
+        endpoint,
+        draft.request,
+        model,
+        draft.fields,
+        draft.spelling,
+        draft.metadata,
+        hold_text=draft.hold_text,
+        revise=tuple(draft.revise),
+    )
 
 
 def _needs_dialect(draft: Draft) -> bool:
     """Whether the decision depends on what this server understands."""
     request = draft.request
-    promises = (request.constraint, request.beam, request.best_of, request.thinking, request.priority)
+    promises = (
+        request.constraint,
+        request.beam,
+        request.best_of,
+        request.thinking,
+        request.priority,
+        request.tools or None,
+    )
     return any(promise is not None for promise in promises) or not UNIVERSAL_FIELDS.issuperset(draft.body())
 
 

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ...errors import (
     ConstraintViolationError,
+    ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderAPIError,
+    StreamInterruptedError,
     TruncatedOutputError,
 )
 from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
-from ...wire.call import Plan, StreamPlan
+from ...wire.call import Emit, Plan, StreamPlan
 from .. import openai_api
 from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
-from . import adapters, pooling, server, tokens
+from . import adapters, pooling, server, tokens, tools
 from .job import decide
 from .load import ask_load
 from .replicas import Replicas, base_urls_of
@@ -117,6 +119,19 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         return self._replicas.run(partial(self._plan_generate_at, request))
 
     def _plan_generate_at(self, request: GenerateRequest, endpoint: Endpoint) -> Plan[GenerateResponse]:
+        try:
+            return (yield from self._plan_proved(request, endpoint))
+        except InvalidRequestError as error:
+            yield from self._explain_tools(request, endpoint, error)
+        return (yield from self._plan_proved(request, endpoint))
+
+    def _explain_tools(self, request: GenerateRequest, endpoint: Endpoint, error: InvalidRequestError) -> Plan[None]:
+        """Gives on a refusal, unless the request may be sent again in another form."""
+        if not request.tools or isinstance(error, ContextLengthError):
+            raise error
+        yield from tools.explain_refusal(endpoint, error, (yield from self._plan_job(request, endpoint, stream=True)))
+
+    def _plan_proved(self, request: GenerateRequest, endpoint: Endpoint) -> Plan[GenerateResponse]:
         job = yield from self._plan_job(request, endpoint, stream=False)
         try:
             return (yield from self._explained(endpoint, openai_api.complete(job), job))
@@ -134,6 +149,20 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         return self._replicas.run(partial(self._plan_stream_at, request))
 
     def _plan_stream_at(self, request: GenerateRequest, endpoint: Endpoint) -> StreamPlan:
+        try:
+            yield from self._plan_proved_stream(request, endpoint)
+        except InvalidRequestError as error:
+            yield from self._explain_tools(request, endpoint, error)
+        except StreamInterruptedError as error:
+            if not tools.breaks_stream(request, error):
+                raise
+            yield Emit([tools.as_last_chunk((yield from self._plan_generate_at(request, endpoint)))])
+            return
+        else:
+            return
+        yield from self._plan_proved_stream(request, endpoint)
+
+    def _plan_proved_stream(self, request: GenerateRequest, endpoint: Endpoint) -> StreamPlan:
         job = yield from self._plan_job(request, endpoint, stream=True)
         try:
             yield from self._explained(endpoint, openai_api.stream(job), job)

@@ -35,6 +35,8 @@ _OK: Final = 200
 class _Known:
     dialect: Dialect
     at: float
+    unparsed_model: str | None = None
+    unparsed_at: float = 0.0
 
 
 _known: dict[tuple[str, str], _Known] = {}
@@ -43,7 +45,7 @@ _known: dict[tuple[str, str], _Known] = {}
 
 def learn(endpoint: Endpoint) -> Plan[Dialect]:
     """What the server understands; asked once and then only whether it is still the same server."""
-    key = (endpoint.root, endpoint.headers.get("authorization", ""))
+    key = _key(endpoint)
     known = _known.get(key)
     if known and time.monotonic() - known.at < RECHECK_SECONDS:
         return known.dialect
@@ -58,9 +60,26 @@ def learn(endpoint: Endpoint) -> Plan[Dialect]:
     return dialect
 
 
+def unparsed_model(endpoint: Endpoint) -> str | None:
+    """The model of a server that was found to read no tool calls; for a while, then it must be found out anew."""
+    known = _known.get(_key(endpoint))
+    return known.unparsed_model if known and time.monotonic() - known.unparsed_at < RECHECK_SECONDS else None
+
+
+def remember_unparsed(endpoint: Endpoint, model: str) -> None:
+    """Keeps in mind that the server reads no tool calls."""
+    known = _known.get(_key(endpoint))
+    if known is not None:
+        known.unparsed_model, known.unparsed_at = model, time.monotonic()
+
+
+def _key(endpoint: Endpoint) -> tuple[str, str]:
+    return endpoint.root, endpoint.headers.get("authorization", "")
+
+
 def forget(endpoint: Endpoint) -> None:
     """Drops what was learned: the server may be another one by now."""
-    _known.pop((endpoint.root, endpoint.headers.get("authorization", "")), None)
+    _known.pop(_key(endpoint), None)
 
 
 def _ask(endpoint: Endpoint, path: str) -> Plan[Answer | None]:
