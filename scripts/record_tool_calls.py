@@ -3,7 +3,7 @@
     python scripts/record_tool_calls.py http://127.0.0.1:8000 MODEL tests/recordings/tools/0.32.0.json.gz
 
 The servers of the recordings there: 0.32.0 with SmolLM2-135M-Instruct and `--enable-auto-tool-choice --tool-call-parser
-hermes`; 0.10.2 with the tiny random model and the same flags; 0.32.0 with that model and neither flag (`no-parser`).
+hermes`, and with neither flag (`no-parser`); 0.10.2 with the tiny random model and both flags.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ TOOLS: Final = [
 ]
 STRICT: Final = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]  # type: ignore[dict-item]
 FORMAT: Final = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"enum": ["x", "y"]}}}
+CALL: Final = {
+    "type": "object",
+    "properties": {"name": {"const": "weather"}, "arguments": WEATHER},
+    "required": ["name", "arguments"],
+    "additionalProperties": False,
+}
+CALL_FORMAT: Final = {"type": "json_schema", "json_schema": {"name": "answer", "schema": CALL}}
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "auto": {"tools": TOOLS, "tool_choice": "auto"},
     "required": {"tools": TOOLS, "tool_choice": "required"},
@@ -47,6 +54,9 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "required cut stream": {"tools": STRICT, "tool_choice": "required", "max_tokens": 5, "stream": True},
     "named cut stream": {"tools": STRICT, "tool_choice": named_tool("weather"), "max_tokens": 4, "stream": True},
     "none with format": {"tools": STRICT, "tool_choice": "none", "response_format": FORMAT},
+    "none with call": {"tools": STRICT, "tool_choice": "none", "response_format": CALL_FORMAT},
+    "none with call stream": {"tools": STRICT, "tool_choice": "none", "response_format": CALL_FORMAT, "stream": True},
+    "none with call cut": {"tools": STRICT, "tool_choice": "none", "response_format": CALL_FORMAT, "max_tokens": 5},
     "auto with format": {"tools": STRICT, "tool_choice": "auto", "response_format": FORMAT},
     "required with format": {"tools": STRICT, "tool_choice": "required", "response_format": FORMAT},
 }

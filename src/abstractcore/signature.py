@@ -5,6 +5,7 @@ msgspec does both; where a type hint names a pydantic model, pydantic does. Desc
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -43,9 +44,9 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     Raises:
         ConfigurationError: A parameter can't be given by name, or its type can't be written as JSON Schema.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    name = name_of(function)
     fields = _fields(function, name)
-    summary, descriptions = read_docstring(inspect.getdoc(function) or "")
+    summary, descriptions = read_docstring(inspect.getdoc(_written(function)) or "")
     try:
         with_pydantic = any(_names_pydantic(hint) for hint, _ in fields.values())
         schema, convert = (_by_pydantic if with_pydantic else _by_msgspec)(name, fields)
@@ -59,6 +60,25 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         if parameter in schema["properties"]:
             schema["properties"][parameter] = _described(schema["properties"][parameter], description)
     return Signature(schema, convert, summary)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name under which a function, or the class of a callable object, was written."""
+    inner = _unwrapped(function)
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
+def _unwrapped(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What holds the type hints and the docstring."""
+    inner = _unwrapped(function)
+    written: Callable[..., Any] = inner if inspect.isroutine(inner) else type(inner).__call__
+    return written
 
 
 def read_docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -98,7 +118,7 @@ _Fields = dict[str, tuple[Any, Any]]
 
 def _fields(function: Callable[..., Any], name: str) -> _Fields:
     try:
-        hints = get_type_hints(function, include_extras=True)
+        hints = get_type_hints(_written(function), include_extras=True)
         parameters = inspect.signature(function).parameters.values()
     except (NameError, TypeError, ValueError) as error:
         raise ConfigurationError(

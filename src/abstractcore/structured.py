@@ -6,10 +6,14 @@ caller's own and imported only here.
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from .constraint import JsonSchema
 from .errors import ConfigurationError, MissingExtraError
+
+_TRAILING_NUMBER: Final = re.compile(r"(^|[:\[,])\s*[-+.\deE]+\Z")
+"""The beginning of another number, maybe: 1 is no part of 12."""
 
 
 class ResponseModel:
@@ -61,11 +65,12 @@ class ResponseModel:
 def read_partial(text: str) -> Any:
     """The JSON in an unfinished text, without what can't be known yet; ``None`` while there is nothing.
 
-    Strings show what has come of them; numbers, names and keys only show when they are complete.
+    Strings show what has come of them; numbers, names and keys only show when something follows them.
     """
     from pydantic_core import from_json
 
+    number = _TRAILING_NUMBER.search(text)
     try:
-        return from_json(text, allow_partial="trailing-strings")
+        return from_json(text[: number.end(1)] if number else text, allow_partial="trailing-strings")
     except ValueError:
         return None

@@ -11,7 +11,7 @@ import msgspec
 
 from .constraint import JsonSchema
 from .errors import ConfigurationError
-from .signature import read_signature
+from .signature import name_of, read_signature
 from .types import ToolCall
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -69,7 +69,7 @@ class ToolDefinition:
             return known
         signature = read_signature(function)
         return cls(
-            name or str(getattr(function, "__name__", type(function).__name__)),
+            name or name_of(function),
             signature.schema,
             signature.summary if description is None else description,
             strict,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 VLLM: Final = Path(__file__).parent / "vllm"
+TOOLS: Final = VLLM.with_name("tools")
 VERSIONS: Final = ("0.8.5", "0.10.2", "0.11.0", "0.12.0", "0.13.0", "0.16.0", "0.24.0", "0.32.0")
 """The recorded releases, oldest first."""
 
@@ -104,6 +105,12 @@ def stream_names(version: str = "0.32.0") -> tuple[str, ...]:
 def metrics(version: str) -> bytes:
     """What one release said on ``/metrics`` while it was full."""
     return gzip.decompress((VLLM / version / "metrics.txt.gz").read_bytes())
+
+
+def tool_exchange(server: str, name: str) -> Recording:
+    """The answer of a server to a request with tools; `0.32.0`, `0.32.0-no-parser` or `0.10.2`."""
+    exchange = _unpack(TOOLS / f"{server}.json.gz")["exchanges"][name]
+    return Recording(_request(exchange["request"]), exchange["status"], exchange["headers"], exchange["body"].encode())
 
 
 def _request(sent: dict[str, Any]) -> Request:

@@ -15,7 +15,7 @@ from abstractcore import errors
 PUBLIC = [
     "create_llm", "VLLMProvider",
     "BatchItem", "BatchProgress", "BatchResult",
-    "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage",
+    "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "ToolDefinition", "Usage", "tool",
     "Choice", "Grammar", "JsonSchema", "Regex",
     "AbstractCoreError",
     "ConfigurationError", "MissingExtraError",
@@ -24,7 +24,7 @@ PUBLIC = [
     "ProviderError", "ConnectionFailedError", "ServerNotReadyError", "RequestTimeoutError", "StreamInterruptedError",
     "AuthenticationError", "ModelNotFoundError", "InvalidRequestError", "ContextLengthError", "RateLimitError",
     "ServerOverloadedError", "ProviderAPIError",
-    "ConstraintViolationError", "TruncatedOutputError",
+    "ConstraintViolationError", "TruncatedOutputError", "ToolCallError", "StepLimitError",
     "AdapterError", "DeployError", "SessionError",
     "__version__",
 ]  # fmt: skip

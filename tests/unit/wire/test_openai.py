@@ -45,12 +45,11 @@ def test_every_recorded_answer_is_read(version: str) -> None:
         found = recorded(version, probe)
         document = found.json()
         choices = document["choices"]
-        try:
-            answer = read_completion(found.body)
-        except msgspec.DecodeError:
-            calls = [call for choice in choices for call in choice["message"]["tool_calls"]]
-            assert any(not is_object(call["function"]["arguments"]) for call in calls), "only a cut tool call"
-            continue
+        answer = read_completion(found.body)
+        calls = [call for choice in choices for call in (choice.get("message") or {}).get("tool_calls") or ()]
+        assert [call.raw_arguments for one in answer.answers for call in one.tool_calls] == [
+            None if is_object(call["function"]["arguments"]) else call["function"]["arguments"] for call in calls
+        ]
         assert [one.content for one in answer.answers] == [
             (choice["message"]["content"] or "") if "message" in choice else choice["text"] for choice in choices
         ]
@@ -115,7 +114,6 @@ def test_tool_calls_are_read() -> None:
         b"{}",
         b'{"choices": []}',
         b'{"choices": [{"message": {"content": 3}}]}',
-        b'{"choices": [{"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}}]}',
         b'{"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"nope": 1}]}}]}',
         b'{"choices": [{"text": "x", "logprobs": {"tokens": ["x", "y"], "token_logprobs": [-1.0]}}]}',
     ],

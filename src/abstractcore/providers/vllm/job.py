@@ -30,6 +30,7 @@ UNIVERSAL_FIELDS: Final = frozenset(
         "stop", "n", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty",
         "frequency_penalty", "repetition_penalty", "response_format", "use_beam_search", "length_penalty",
         "include_stop_str_in_output", "priority", "chat_template_kwargs",
+        "tools", "tool_choice", "parallel_tool_calls",
     }
 )  # fmt: skip
 """Fields in the schemas of all known versions: a request with no others needs no negotiation."""
