@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -159,5 +160,5 @@ def test_an_async_tool_is_known_as_one(is_async: bool) -> None:
 
         async def __call__(self) -> None: ...
 
-    functions = [waits, Waits()] if is_async else [add]
+    functions: list[Callable[..., Any]] = [waits, Waits()] if is_async else [add]
     assert all(ToolDefinition.from_function(function).is_async is is_async for function in functions)

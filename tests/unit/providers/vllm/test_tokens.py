@@ -44,7 +44,7 @@ def test_what_the_tokenizer_does_not_know_is_not_left_out_of_the_count(version: 
             server.provider().count_tokens("Give me a number.", **options)
     else:
         server.provider().count_tokens("Give me a number.", **options)
-        assert server.body["tools"] == options["extra_body"]["tools"]
+        assert [known["function"]["name"] for known in server.body["tools"]] == ["f"]
 
 
 @every_version
