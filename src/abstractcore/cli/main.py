@@ -25,6 +25,7 @@ class Row(NamedTuple):
 
 
 COMMANDS: Final = {
+    "adapters": Row("adapters", "List, load and unload LoRA adapters."),
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "models": Row("models", "List what the server serves."),

@@ -1,4 +1,4 @@
-"""LoRA adapters of a running server: loading, listing, unloading, and the proof that the right one answered.
+"""LoRA adapters of a running server: loading, listing, unloading.
 
 The server is the only one who knows what is loaded: other clients load and unload too, and a restart forgets all. So
 every plan here looks at ``/v1/models`` first, and again when the server says that somebody else was faster.
@@ -10,18 +10,17 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from ...errors import AdapterError, ModelNotFoundError, ProviderError
+from ...errors import AdapterError, ProviderError
 from ...types import Adapter, ModelInfo
 from ...wire.call import Plan
 from ...wire.failure import Failure, read_failure
-from ...wire.prometheus import read_totals
 from .. import openai_api
 from ..base import Provider
 from ..endpoint import Endpoint, failed, send
 from . import server
+from .routing import Loaded, Memory, adapter_error, needs_salt, started_at
 
 T = TypeVar("T")
 AdapterPath = str | os.PathLike[str]
@@ -34,24 +33,6 @@ _ATTEMPTS: Final = 5
 _TAKEN: Final = "InvalidUserInput"
 """The error type for a name that is loaded already; what is wrong with the adapter itself has others."""
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """An adapter that this client loaded."""
-
-    path: str
-    started: Mapping[str, float] = field(default_factory=dict)
-    """When each server that has it had been started, by address; in seconds since 1970."""
-
-
-@dataclass(slots=True)
-class Memory:
-    """What one provider remembers of adapters and names."""
-
-    loaded: dict[str, Loaded] = field(default_factory=dict)
-    aliases: set[tuple[str, str, str | None]] = field(default_factory=set)
-    """Address, name asked for, name that answered: seen to be two names of the same base model."""
 
 
 class AdapterMethods(Provider):
@@ -137,11 +118,14 @@ class AdapterMethods(Provider):
         check_request(name, path)
         outcomes = yield from on_each(self._endpoints, lambda endpoint: load(endpoint, name, path, replace=replace))
         started: dict[str, float] = {}
+        salted = set()
         for endpoint in self._endpoints:
             at = yield from started_at(endpoint)
             if at is not None:
                 started[endpoint.root] = at
-        self._adapters.loaded[name] = Loaded(path, started)
+            if needs_salt((yield from server.learn(endpoint))):
+                salted.add(endpoint.root)
+        self._adapters.loaded[name] = Loaded(path, started, frozenset(salted))
         return any(outcomes)
 
     def _plan_unload(self, name: str) -> Plan[str]:
@@ -205,30 +189,8 @@ def joined(listings: Sequence[tuple[str, Sequence[ModelInfo]]]) -> list[Adapter]
     ]
 
 
-def _error(
-    endpoint: Endpoint,
-    name: str,
-    message: str,
-    *,
-    status: int | None = None,
-    server_message: str | None = None,
-    why: str | None = None,
-    hint: str | None = None,
-) -> AdapterError:
-    return AdapterError(
-        message,
-        provider=endpoint.provider,
-        model=name,
-        url=endpoint.base_url,
-        status=status,
-        server_message=server_message,
-        why=why,
-        hint=hint,
-    )
-
-
 def _taken(endpoint: Endpoint, name: str, path: str, there: ModelInfo) -> AdapterError:
-    return _error(
+    return adapter_error(
         endpoint,
         name,
         f"the name {name!r} is taken by an adapter from another path",
@@ -238,7 +200,7 @@ def _taken(endpoint: Endpoint, name: str, path: str, there: ModelInfo) -> Adapte
 
 
 def _no_updates(endpoint: Endpoint, name: str, status: int) -> AdapterError:
-    return _error(
+    return adapter_error(
         endpoint,
         name,
         "this server doesn't load or unload adapters while it runs",
@@ -256,7 +218,7 @@ def _not_loaded(endpoint: Endpoint, name: str, path: str, status: int, failure: 
         hint = _SERVE
     else:
         hint = "was it trained on this base model, saved as safetensors, with a rank within --max-lora-rank?"
-    return _error(
+    return adapter_error(
         endpoint,
         name,
         f"the server can't load the adapter {name!r} from {path} (HTTP {status})",
@@ -329,7 +291,7 @@ def load(endpoint: Endpoint, name: str, path: str, *, replace: bool) -> Plan[boo
             error.message += f"; the one from {there.root} " + ("could not be put back" if lost else "was put back")
             error.args = (error.message,)
         raise error
-    raise _error(
+    raise adapter_error(
         endpoint,
         name,
         f"the adapter {name!r} could not be loaded: other clients load and unload it all the time",
@@ -360,7 +322,7 @@ def _ask_to_load(endpoint: Endpoint, name: str, path: str, *, in_place: bool) ->
 
 def _check_base(endpoint: Endpoint, name: str, rows: Sequence[ModelInfo]) -> None:
     if any(row.id == name and row.parent is None for row in rows):
-        raise _error(
+        raise adapter_error(
             endpoint,
             name,
             f"{name!r} is the name of the base model; an adapter needs another one",
@@ -384,60 +346,3 @@ def unload(endpoint: Endpoint, name: str) -> Plan[bool]:
             raise _no_updates(endpoint, name, answer.status)
         return False
     raise failed(endpoint, call, answer, answer.body, model=name)
-
-
-def started_at(endpoint: Endpoint) -> Plan[float | None]:
-    """When the server was started, in seconds since 1970; ``None`` if it doesn't say."""
-    try:
-        answer = yield from send(endpoint, endpoint.get(f"{endpoint.root}/metrics"))
-    except ProviderError:
-        return None
-    return read_totals(answer.body).get("process_start_time_seconds")
-
-
-def confirm(memory: Memory, endpoint: Endpoint, asked: str, answered: str | None) -> Plan[None]:
-    """Finds out whether another name in the answer is one of the same base model.
-
-    A server with several names for its model answers with the first one. Asked once for each pair of names.
-
-    Raises:
-        AdapterError: Another model or adapter answered, or it can't be known.
-    """
-    if (endpoint.root, asked, answered) in memory.aliases:
-        return
-    rows = yield from openai_api.models(endpoint)
-    bases = {row.id for row in rows if row.parent is None}
-    if asked not in bases or (answered is not None and answered not in bases):
-        who = "does not say who did" if answered is None else f"names {answered!r}"
-        raise _error(
-            endpoint,
-            asked,
-            f"{asked!r} was asked, but it did not answer",
-            why=f"the answer {who}; served are: {', '.join(row.id for row in rows)}",
-            hint="is there a proxy that rewrites model names? Ask vLLM itself",
-        )
-    memory.aliases.add((endpoint.root, asked, answered))
-
-
-def explain_lost(memory: Memory, endpoint: Endpoint, error: ModelNotFoundError) -> Plan[ProviderError]:
-    """Says so if a model that isn't served is an adapter that this client had loaded."""
-    name = error.model or ""
-    loaded = memory.loaded.get(name)
-    if loaded is None:
-        return error
-    before, now = loaded.started.get(endpoint.root), (yield from started_at(endpoint))
-    if before is None or now is None:
-        fate = "the server has restarted since, or another client unloaded it"
-    elif before == now:
-        fate = "another client unloaded it; the server has not restarted since"
-    else:
-        fate = "the server has restarted since"
-    return _error(
-        endpoint,
-        name,
-        f"the adapter {name!r} is lost: {fate}",
-        status=error.status,
-        server_message=error.server_message,
-        why=f"this client loaded it from {loaded.path}; served are now: {', '.join(error.available) or 'unknown'}",
-        hint=f"llm.ensure_adapters({{{name!r}: {loaded.path!r}}})",
-    )

@@ -24,7 +24,7 @@ from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
-from . import adapters, pooling, server, tokens, tools
+from . import adapters, pooling, routing, server, tokens, tools
 from .job import decide
 from .load import ask_load
 from .replicas import Replicas, base_urls_of
@@ -79,7 +79,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
             [Endpoint(self.provider, url, headers, down_hint=down_hint, key_hint=key_hint) for url in self.base_urls]
         )
         self._endpoints = self._replicas.endpoints
-        self._adapters = adapters.Memory()
+        self._adapters = routing.Memory()
 
     @property
     def _endpoint(self) -> Endpoint:
@@ -183,7 +183,8 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         job = yield from decide(endpoint, request, model, stream=stream)
         if request.check_length:
             yield from tokens.check_length(job)
-        return replace(job, confirm=partial(adapters.confirm, self._adapters))
+        salt = {} if "cache_salt" in request.extra_body else routing.salt(self._adapters, endpoint, model)
+        return replace(job, fields={**salt, **job.fields}, confirm=partial(routing.confirm, self._adapters))
 
     def _explained(
         self, endpoint: Endpoint, plan: Generator[Any, Any, T], job: Job | None = None
@@ -193,7 +194,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
             return (yield from plan)
         except ModelNotFoundError as error:
             error = yield from server.explain_missing(endpoint, error)
-            raise (yield from adapters.explain_lost(self._adapters, endpoint, error)) from error.__cause__
+            raise (yield from routing.explain_lost(self._adapters, endpoint, error)) from error.__cause__
         except ProviderAPIError as error:
             raise (yield from pooling.explain_no_chat(endpoint, error)) from error.__cause__
         except InvalidRequestError as error:

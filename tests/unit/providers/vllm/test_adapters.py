@@ -1,20 +1,21 @@
-"""Adapters: the plans against what eight real servers answered, and the proof of who answered."""
+"""Adapters: the plans against what eight real servers answered."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from abstractcore import AdapterError, ModelNotFoundError
+from abstractcore import AdapterError
 from abstractcore.providers.endpoint import Endpoint
 from abstractcore.providers.vllm import adapters, server
-from abstractcore.providers.vllm.adapters import Loaded, Memory, check_request, joined, same_path
+from abstractcore.providers.vllm.adapters import check_request, joined, same_path
 from abstractcore.types import Adapter, ModelInfo
 from abstractcore.wire.call import Answer, Call
 from abstractcore.wire.openai import read_models
+from tests.plans import play
 from tests.recordings import VERSIONS, openapi, recorded, schema_properties
 
 ENDPOINT = Endpoint("vllm", "http://gpu:8000/v1")
@@ -42,21 +43,6 @@ def root_of_adapter(version: str) -> str:
     (row,) = (row for row in read_models(models(version, with_adapter=True).body) if row.parent)
     assert row.root is not None
     return row.root
-
-
-def play(plan: Generator[Any, Any, Any], answers: Sequence[Answer]) -> tuple[Any, list[Call]]:
-    """Runs a plan on these answers, all of which must be asked for; its result and its calls."""
-    calls = []
-    left = list(answers)
-    try:
-        step = next(plan)
-        while True:
-            assert isinstance(step, Call)
-            calls.append(step)
-            step = plan.send(left.pop(0))
-    except StopIteration as stop:
-        assert not left
-        return stop.value, calls
 
 
 def play_load(
@@ -216,61 +202,3 @@ def test_slashes_make_no_other_path() -> None:
     assert same_path("/a/b/", "/a//b")
     assert not same_path("/a/b", "/a/c")
     assert not same_path(None, "/a")
-
-
-# --- who answered ----------------------------------------------------------------------------------------------------
-
-ALIASES = b'{"data": [{"id": "m"}, {"id": "m-alias"}, {"id": "sql", "parent": "m"}]}'
-
-
-def confirm(asked: str, answered: str | None, memory: Memory | None = None) -> int:
-    """Calls that the confirmation took."""
-    plan = adapters.confirm(memory or Memory(), ENDPOINT, asked, answered)
-    return len(play(plan, [Answer(200, {}, ALIASES)])[1])
-
-
-def test_another_name_of_the_base_model_is_fine_and_asked_once() -> None:
-    memory = Memory()
-    assert confirm("m-alias", "m", memory) == 1
-    assert play(adapters.confirm(memory, ENDPOINT, "m-alias", "m"), []) == (None, [])
-
-
-def test_a_base_model_needs_no_signature() -> None:
-    confirm("m", None)
-
-
-@pytest.mark.parametrize(("asked", "answered"), [("sql", "m"), ("m", "sql"), ("sql", None), ("m", "other")])
-def test_anybody_else_is_an_error(asked: str, answered: str | None) -> None:
-    with pytest.raises(AdapterError, match=f"'{asked}' was asked, but it did not answer"):
-        confirm(asked, answered)
-
-
-# --- what this client loaded -----------------------------------------------------------------------------------------
-
-BEFORE = Memory({"sql": Loaded("/sql", {ENDPOINT.root: 1000.0})})
-
-
-def lost(metrics: bytes, memory: Memory = BEFORE) -> Exception:
-    error = ModelNotFoundError("no such model", model="sql", status=404)
-    found: Exception = play(adapters.explain_lost(memory, ENDPOINT, error), [Answer(200, {}, metrics)])[0]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("metrics", "fate"),
-    [
-        (b"process_start_time_seconds 2000.0", "the server has restarted since"),
-        (b"process_start_time_seconds 1000.0", "another client unloaded it; the server has not restarted"),
-        (b"", "the server has restarted since, or another client unloaded it"),
-    ],
-)
-def test_a_lost_adapter_is_named_as_such(metrics: bytes, fate: str) -> None:
-    error = lost(metrics)
-    assert isinstance(error, AdapterError)
-    assert error.message == f"the adapter 'sql' is lost: {fate}" or fate in error.message
-    assert error.hint == "llm.ensure_adapters({'sql': '/sql'})"
-
-
-def test_a_model_that_this_client_never_loaded_stays_unknown() -> None:
-    error = ModelNotFoundError("no such model", model="py", status=404)
-    assert play(adapters.explain_lost(BEFORE, ENDPOINT, error), []) == (error, [])
