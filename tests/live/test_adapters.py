@@ -28,7 +28,7 @@ class Served(Protocol):
     def adapters(self) -> Any: ...
 
 
-@pytest.fixture(params=["tiny_vllm", "old_vllm"])
+@pytest.fixture(params=["tiny_vllm"])
 def served(request: pytest.FixtureRequest) -> Served:
     found: Served = request.getfixturevalue(request.param)
     return found

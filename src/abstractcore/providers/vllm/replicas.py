@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ...errors import ConnectionFailedError, ProviderError, RequestTimeoutError
-from ...vllm_facts.versions import RUNNING_METRIC, WAITING_METRIC
 from ...wire.call import Answer, Call, Plan, Timeouts
-from ...wire.prometheus import read_totals
 from ..endpoint import Endpoint, base_url_of
+from .load import read_load
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ def choose(loads: Sequence[float], failed_at: Sequence[float | None], now: float
 @dataclass(slots=True)
 class _Replica:
     endpoint: Endpoint
-    busy: float = 0.0
+    busy: int = 0
     """Requests that it had, by its own count, when it was asked."""
     ours_then: int = 0
     """Those of them that were ours."""
@@ -66,8 +65,8 @@ class _Replica:
     failed_at: float | None = None
 
     @property
-    def load(self) -> float:
-        return max(0.0, self.busy - self.ours_then) + self.ours
+    def load(self) -> int:
+        return max(0, self.busy - self.ours_then) + self.ours
 
 
 class Replicas:
@@ -146,9 +145,8 @@ class Replicas:
             except ProviderError:
                 replica.failed_at = time.monotonic()
                 continue
-            totals = read_totals(answer.body) if answer.status == 200 else {}
-            replica.busy = totals.get(RUNNING_METRIC, 0.0) + totals.get(WAITING_METRIC, 0.0)
-            replica.ours_then = replica.ours if totals else 0
+            load = read_load(answer.body) if answer.status == 200 else None
+            replica.busy, replica.ours_then = (load.running + load.waiting, replica.ours) if load else (0, 0)
 
     def _none_answers(self, error: ProviderError) -> ProviderError:
         urls = ", ".join(endpoint.base_url for endpoint in self.endpoints)

@@ -16,6 +16,7 @@ from abstractcore.providers.vllm.replicas import SAMPLE_SECONDS, SKIP_SECONDS, c
 from abstractcore.wire.call import Answer, Call
 
 A, B = "http://a:8000", "http://b:8000"
+METRICS = b'vllm:num_requests_running{engine="0"} %f\nvllm:num_requests_waiting{engine="0"} 0.0\n'
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ class FakeServers:
             "version": lambda: {"version": "0.32.0"},
         }
         if path == "metrics":
-            return Answer(200, {}, b'vllm:num_requests_running{engine="0"} %f\n' % self.busy[address])
+            return Answer(200, {}, METRICS % self.busy[address])
         if path == "load_lora_adapter":
             wanted = json.loads(call.body or b"")
             self.adapters[address][wanted["lora_name"]] = wanted["lora_path"]
