@@ -118,7 +118,7 @@ def run(page: Sequence[Block], replace: tuple[str, str] = ("", "")) -> int:
     for block in page:
         if block.language == "python":
             source = "\n" * (block.line - 1) + _replaced(block.text, replace)
-            exec(compile(source, str(block.path), "exec"), names)
+            exec(compile(source, str(block.path), "exec", dont_inherit=True), names)
             count += 1
         elif block.language in ("bash", "console"):
             for command in filter(is_runnable, commands(block)):

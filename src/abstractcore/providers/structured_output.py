@@ -62,7 +62,7 @@ def stream(request: GenerateRequest, plan: StreamPlan) -> StreamPlan:
 def refused(request: GenerateRequest, text: str, error: ValueError, retries: int) -> ConstraintViolationError:
     """The error for an answer that the response model does not take."""
     model: ResponseModel = request.response_model
-    again = f", after {retries} retries" if retries else ""
+    again = f" (asked {retries + 1} times)" if retries else ""
     return ConstraintViolationError(
         f"the answer satisfies the schema of {model.name}, but not the validators{again}",
         text=text,

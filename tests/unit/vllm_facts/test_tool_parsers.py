@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from abstractcore.vllm_facts.tool_parsers import tool_parser_for
+from abstractcore.vllm_facts.tool_parsers import TOOL_PARSERS, tool_parser_for
+from tests.recordings import TOOLS
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,8 @@ from abstractcore.vllm_facts.tool_parsers import tool_parser_for
 )
 def test_the_name_of_a_model_tells_its_parser(model: str, parser: str | None) -> None:
     assert tool_parser_for(model) == parser
+
+
+def test_each_parser_is_one_of_the_newest_release() -> None:
+    registered = json.loads((TOOLS / "parsers-0.32.0.json").read_text())
+    assert set(registered) >= TOOL_PARSERS
