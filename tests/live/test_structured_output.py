@@ -47,7 +47,7 @@ def test_the_answer_is_an_instance(llm: VLLMProvider) -> None:
 
 @pytest.mark.parametrize("model", [Size, Lid | Size, list[Size], tuple[Size, bool]])
 def test_any_type_will_do(llm: VLLMProvider, model: type) -> None:
-    answer = llm.generate("Which size?", response_model=model, temperature=0, max_tokens=120)
+    answer: object = llm.generate("Which size?", response_model=model, temperature=0, max_tokens=120)
     assert pydantic.TypeAdapter(model).validate_python(answer) == answer
 
 

@@ -1,8 +1,8 @@
 """Tools on vLLM: sent, read back, emulated where the server reads no calls, refused where a promise can't be kept.
 
 What the versions do, as recorded: beside ``auto`` a constraint leaves no room for calls, beside ``required`` or a named
-tool it is dropped, beside ``none`` it binds. From 0.24 on arguments are held to the schema of a tool that says
-``strict``; before, those of required and named calls always were.
+tool it is dropped, beside ``none`` it binds. 0.32 holds arguments to the schema only of a tool that says ``strict``, a
+field that is known from 0.24 on; 0.10.2 always does for required and named calls.
 """
 
 from __future__ import annotations
