@@ -32,6 +32,7 @@ def unix_door(folder: Path, base_url: str) -> Iterator[Path]:
     """A Unix socket that leads to a server, as its option ``--uds`` would open one."""
     parts = urlsplit(base_url)
     path = folder / "vllm.sock"
+    threads: list[threading.Thread] = []
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))
         door.listen()
@@ -43,14 +44,27 @@ def unix_door(folder: Path, base_url: str) -> Iterator[Path]:
                 except OSError:
                     return
                 server = socket.create_connection((parts.hostname, parts.port or 80))
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=pass_on, args=(one, other), daemon=True).start()
+                threads.append(threading.Thread(target=connect, args=(client, server)))
+                threads[-1].start()
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept)
+        accepting.start()
         try:
             yield path
         finally:
             door.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for thread in threads:
+                thread.join(timeout=10)
+
+
+def connect(client: socket.socket, server: socket.socket) -> None:
+    """Passes bytes on both ways until both sides have ended."""
+    with client, server:
+        back = threading.Thread(target=pass_on, args=(server, client))
+        back.start()
+        pass_on(client, server)
+        back.join()
 
 
 def pass_on(source: socket.socket, target: socket.socket) -> None:
@@ -59,8 +73,7 @@ def pass_on(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
     except OSError:
-        source.close()
-        target.close()
+        pass  # the other direction has ended
 
 
 @pytest.fixture
