@@ -91,7 +91,8 @@ def completion(text: str) -> Reply:
 
 @pytest.mark.parametrize(("options", "asked"), [({"temperature": 0}, 1), ({"seed": 3}, 1), ({"temperature": 0.5}, 3)])
 def test_a_raw_prompt_is_asked_again_only_if_the_answer_may_differ(options: dict[str, Any], asked: int) -> None:
-    server = FakeServer({"POST /v1/completions": completion('{"x": 3}')})
+    version = Reply.json({"version": "0.32.0"})
+    server = FakeServer({"GET /version": version, "POST /v1/completions": completion('{"x": 3}')})
     llm = VLLMProvider("m", base_url="http://structured.test", **server.transports)
     with pytest.raises(ConstraintViolationError, match="but not the validators"):
         llm.generate("Point: ", response_model=Point, raw_prompt=True, **options)

@@ -26,12 +26,16 @@ class Dialect:
         basis: Where the knowledge comes from.
         fields: Names of the schema's request fields, by schema; empty without a schema.
         paths: The server's paths; empty without a schema.
+        assumed: The spelling of constraints where neither schema nor version is known; ``None`` if none binds.
+        probed: Whether ``assumed`` was seen to bind, or not to (see ``probe``).
     """
 
     version: str | None = None
     basis: Basis = "unknown"
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
+    assumed: Spelling | None = "both"
+    probed: bool = False
 
     @property
     def number(self) -> Version | None:
@@ -46,10 +50,16 @@ class Dialect:
     @property
     def note(self) -> str | None:
         """What a user should know about the ground this stands on."""
-        if self.facts and self.facts[1] == "newer" and self.basis == "schema":
-            return f"vLLM {self.version} is newer than this library knows; it is judged by its own schema"
+        if self.facts and self.facts[1] == "newer":
+            known = ".".join(map(str, self.facts[0].version))
+            how = "by its own schema" if self.basis == "schema" else f"like {known}: it hides its schema"
+            return f"vLLM {self.version} is newer than this library knows; it is judged {how}"
         if self.basis == "unknown":
-            return "the server hides its version and schema; constraints are sent in both spellings"
+            how = {"both": "are sent in both spellings", None: "are not obeyed"}.get(
+                self.assumed, f"are sent as {self.assumed}"
+            )
+            seen = ", as one token showed" if self.probed else ""
+            return f"the server shows neither its version nor vLLM's schema; constraints {how}{seen}"
         return None
 
     def knows(self, surface: Surface, name: str) -> bool | None:
@@ -70,7 +80,7 @@ class Dialect:
             return "guided" if self.knows(surface, "guided_regex") else None
         if self.facts:
             return self.facts[0].constraints[0]
-        return "both"
+        return self.assumed
 
 
 class _Schema(msgspec.Struct):

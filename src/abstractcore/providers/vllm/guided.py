@@ -25,7 +25,7 @@ def write(constraint: Constraint, surface: Surface, dialect: Dialect) -> Written
     ``guided_*``, whichever the server knows, and as both where nothing could be learned: each version that knows one
     of them ignores the other, and those that know both obey them together.
     """
-    if isinstance(constraint, JsonSchema) and surface == "chat":
+    if not is_spelled(constraint, surface):
         schema = {"name": "answer", "schema": sendable(constraint)}
         return Written({"response_format": {"type": "json_schema", "json_schema": schema}}, "response_format")
     new = {"structured_outputs": {constraint.kind: sendable(constraint)}}
@@ -38,6 +38,11 @@ def write(constraint: Constraint, surface: Surface, dialect: Dialect) -> Written
         case "both":
             return Written(new | old, f"structured_outputs.{constraint.kind} + guided_{constraint.kind}")
     return None
+
+
+def is_spelled(constraint: Constraint, surface: Surface) -> bool:
+    """Whether versions differ in how they spell this constraint."""
+    return not (isinstance(constraint, JsonSchema) and surface == "chat")
 
 
 def sendable(constraint: Constraint) -> Any:
@@ -100,7 +105,9 @@ _CONSTRAINTS: Mapping[str, Any] = {"json": JsonSchema, "regex": Regex, "choice":
 
 def _hand_written(rest: dict[str, Any]) -> list[tuple[str, Any]]:
     """Removes the constraints that can be proved from the fields, and gives their kinds and values."""
-    found: list[tuple[str, Any]] = []
+    found = [(kind, rest.pop(f"guided_{kind}")) for kind in _CONSTRAINTS if rest.get(f"guided_{kind}") is not None]
+    if rest.pop("guided_json_object", None):
+        found.append(("json", {"type": "object"}))
     outputs = rest.get("structured_outputs")
     if isinstance(outputs, Mapping):
         kinds = [kind for kind in outputs if kind in _CONSTRAINTS and outputs[kind] is not None]

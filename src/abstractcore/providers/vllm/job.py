@@ -17,10 +17,10 @@ from ...vllm_facts import hazard_in
 from ...wire.call import Plan
 from ..endpoint import Endpoint
 from ..openai_api import Job
-from . import beam, server, thinking
+from . import beam, probe, server, thinking
 from .dialect import unknown_fields
 from .draft import Draft
-from .guided import lift, write
+from .guided import is_spelled, lift, write
 from .server_options import shape_options
 from .tools import shape_tools
 
@@ -44,7 +44,9 @@ def shape_constraint(draft: Draft) -> None:
     if written is None:
         raise draft.refuse(
             f"guided_{draft.request.constraint.kind}",
-            why="its request schema lists neither structured_outputs nor guided_*",
+            why="one token asked for in either spelling came back unbound"
+            if draft.dialect.probed
+            else "its request schema lists neither structured_outputs nor guided_*",
             alternatives=["guided_json on chats, which goes as response_format", "a vLLM server"],
         )
     draft.fields.update(written.fields)
@@ -80,6 +82,8 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
     draft = Draft(beam.lift(_lifted(request)), model, stream=stream)
     if _needs_dialect(draft):
         draft.dialect = yield from server.learn(endpoint)
+        if draft.request.constraint is not None and is_spelled(draft.request.constraint, draft.surface):
+            draft.dialect = yield from probe.settle(endpoint, draft.dialect, draft.surface, model)
         draft.unparsed_model = server.unparsed_model(endpoint)
         draft.metadata["server_version"] = draft.dialect.version
         if draft.dialect.note:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -22,19 +22,23 @@ from ...wire.call import Answer, Pause, Plan, Timeouts
 from ...wire.pooling import TokenCount, read_count
 from .. import openai_api
 from ..endpoint import Endpoint, send
-from .dialect import Dialect, read_dialect, read_version
+from .dialect import Dialect, Spelling, read_dialect, read_version
 
 RECHECK_SECONDS: Final = 60.0
 """After this time the version is asked again: the server may have been replaced."""
 _ASKING: Final = Timeouts(first_byte=60.0, idle=30.0)
 """A busy server computes its schema on the loop that also serves; 6 s were seen."""
 _OK: Final = 200
+_PASSING: Final = frozenset({502, 503, 504})
+"""What a proxy answers while the server behind it starts: nothing to remember."""
 
 
 @dataclass(slots=True)
 class _Known:
     dialect: Dialect
     at: float
+    bound: dict[str, Spelling | None] = field(default_factory=dict)
+    """Which spelling of constraints was seen to bind, by model; for servers that hide the rest."""
     unparsed_model: str | None = None
     unparsed_at: float = 0.0
 
@@ -50,14 +54,23 @@ def learn(endpoint: Endpoint) -> Plan[Dialect]:
     if known and time.monotonic() - known.at < RECHECK_SECONDS:
         return known.dialect
     version = yield from _ask(endpoint, "/version")
-    number = read_version(version.body) if version else None
+    number = read_version(version.body) if version.status == _OK else None
     if known and number and number == known.dialect.version:
         known.at = time.monotonic()
         return known.dialect
     schema = yield from _ask(endpoint, "/openapi.json")
-    dialect = read_dialect(number, schema.body if schema else None)
-    _known[key] = _Known(dialect, time.monotonic())
+    dialect = read_dialect(number, schema.body if schema.status == _OK else None)
+    if known and dialect == known.dialect:
+        known.at = time.monotonic()
+    elif not _PASSING.intersection((version.status, schema.status)):
+        _known[key] = _Known(dialect, time.monotonic())
     return dialect
+
+
+def bound_by(endpoint: Endpoint) -> dict[str, Spelling | None]:
+    """What was seen of this server by ``probe``; what is added is remembered with the rest."""
+    known = _known.get(_key(endpoint))
+    return known.bound if known else {}
 
 
 def unparsed_model(endpoint: Endpoint) -> str | None:
@@ -82,10 +95,8 @@ def forget(endpoint: Endpoint) -> None:
     _known.pop(_key(endpoint), None)
 
 
-def _ask(endpoint: Endpoint, path: str) -> Plan[Answer | None]:
-    """An answer with status 200, or ``None`` if the server or a proxy hides this page."""
-    answer = yield from send(endpoint, endpoint.get(endpoint.root + path, timeouts=_ASKING))
-    return answer if answer.status == _OK else None
+def _ask(endpoint: Endpoint, path: str) -> Plan[Answer]:
+    return send(endpoint, endpoint.get(endpoint.root + path, timeouts=_ASKING))
 
 
 def health(endpoint: Endpoint, timeout: float) -> Plan[dict[str, Any]]:

@@ -46,6 +46,8 @@ class FakeServer:
     async def open(self, call: Call) -> Exchange:
         if call.url.endswith("/metrics"):
             return Exchange(Answer(200, {}, self.metrics().encode()) if self.metrics else Answer(404, {}))
+        if call.url.endswith("/version"):
+            return Exchange(Answer(200, {}, b'{"version": "0.32.0"}'))
         if call.body is None:
             return Exchange(Answer(404, {}))
         body = json.loads(call.body)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from abstractcore import ConstraintViolationError, TruncatedOutputError, VLLMProvider
-from abstractcore.testing import FakeServer
+from abstractcore.testing import FakeServer, Reply
 from abstractcore.vllm_facts import facts_for, hazard_in, parse_version
 from tests.recorded_server import ASKED, COMPLETED, MODEL, replaying
 from tests.recordings import VERSIONS, recorded, schema_properties
@@ -149,8 +149,11 @@ def test_a_release_that_hides_its_version_is_known_by_its_schema(version: str) -
 @pytest.mark.parametrize("version", ["0.10.2", "0.32.0"])
 @pytest.mark.parametrize("constraint", CONSTRAINTS, ids=lambda constraint: next(iter(constraint)))
 def test_a_release_that_hides_both_gets_both_spellings(version: str, constraint: dict[str, Any]) -> None:
-    """Recorded with both spellings in one request, 12 tokens and no seed."""
+    """Recorded with both spellings in one request, 12 tokens and no seed; the token before it was not."""
     server = replaying(version, hidden=["GET /version", "GET /openapi.json"])
+    [chats] = server.routes["POST /v1/chat/completions"]
+    tilde = Reply.json({"choices": [{"message": {"content": "~"}, "finish_reason": "length"}]})
+    server.route("POST /v1/chat/completions", [tilde, chats])
     asked = {name: value for name, value in ASKED.items() if name != "seed"} | {"max_output_tokens": 12}
     answer = provider(server).generate(**asked, **constraint)
     [kind] = (name.removeprefix("guided_") for name in constraint)
