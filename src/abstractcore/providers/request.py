@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypedDict
 
 from msgspec import UNSET
@@ -200,6 +201,12 @@ def _logprobs(value: int | None) -> int | None:
     return None if value is None or value is False else 0 if value is True else value
 
 
+@lru_cache(maxsize=128)
+def _check_once(constraint: Constraint) -> None:
+    """Compiles a constraint, unless an equal one is known to compile: it takes milliseconds, in a batch each time."""
+    constraint.check()
+
+
 def _tools(given: Mapping[str, Any], extra_body: dict[str, Any]) -> dict[str, Any]:
     """The fields of the request about tools; those that were written into ``extra_body`` are taken out of it."""
     options = {name: given.get(name, extra_body.pop(name, None)) for name in _TOOL_OPTIONS}
@@ -226,7 +233,7 @@ def _constraint(given: Mapping[str, Any], response_model: ResponseModel | None) 
             hint="put all of it into one JSON schema, regex or grammar",
         )
     constraint = response_model.constraint if response_model else GUIDED[names[0]](given[names[0]])
-    constraint.check()
+    _check_once(constraint)
     return constraint
 
 

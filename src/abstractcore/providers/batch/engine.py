@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from threading import Thread
 from typing import Any, Final, TypeVar
 
 from ...errors import AbstractCoreError, RateLimitError, ServerOverloadedError
@@ -21,6 +22,8 @@ T = TypeVar("T")
 _FIRST_LOOK: Final = 0.25
 _LOOKS: Final = (0.5, 10.0)
 """Seconds between two looks at the server's load, at least and at most."""
+_LISTEN: Final = 0.2
+"""Seconds after which a waiting thread looks for signals."""
 _SHARE: Final = 50
 """Looking takes one part in this many of the server's time; vLLM needs some 20 ms to write its metrics down."""
 
@@ -192,23 +195,39 @@ def _without_frames(error: AbstractCoreError) -> AbstractCoreError:
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end for a caller that can't await it. Ctrl-C cancels it, and waits until it has ended."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_in_a_loop():
         return asyncio.run(work)
     # A notebook: its loop runs already and is not to be entered twice, so a thread gets one of its own.
     begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    done: Future[T] = Future()
 
     async def main() -> T:
         task = asyncio.ensure_future(work)
         begun.set_result((asyncio.get_running_loop(), task))
         return await task
 
-    with ThreadPoolExecutor(1) as threads:
-        done = threads.submit(asyncio.run, main())
+    def run() -> None:
         try:
-            return done.result()
-        except KeyboardInterrupt:
-            loop, task = begun.result()
-            loop.call_soon_threadsafe(task.cancel)
-            raise
+            done.set_result(asyncio.run(main()))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            done.set_exception(error)
+
+    try:
+        Thread(target=run, daemon=True).start()
+        # Not in one wait: a signal that comes right before a thread begins to wait would be heard only after it.
+        while not wait([done], timeout=_LISTEN).done:
+            pass
+    except KeyboardInterrupt:
+        loop, task = begun.result(timeout=1.0)
+        loop.call_soon_threadsafe(task.cancel)
+        wait([done])
+        raise
+    return done.result()
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

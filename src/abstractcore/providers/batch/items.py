@@ -37,6 +37,10 @@ class BatchResult(Struct, kw_only=True):
     concurrency: int
     """How many requests were in flight together at most."""
 
+    def __repr__(self) -> str:
+        # Short: asyncio writes the result of its main task down, to no purpose, and there may be a million items.
+        return f"BatchResult({len(self.items)} items, {len(self.failures)} failures, {self.seconds:.1f} s)"
+
     def __iter__(self) -> Iterator[BatchItem]:
         return iter(self.items)
 
