@@ -15,7 +15,7 @@ from ..types import GenerateRequest, GenerateResponse, ModelInfo, Usage
 from ..wire.call import READ, Answer, Call, Emit, Plan, StreamPlan
 from ..wire.failure import holds_failure
 from ..wire.openai import Completion, read_completion, read_models, request_body
-from ..wire.openai_stream import StreamReader
+from ..wire.openai_stream import ABORTED, StreamReader
 from .endpoint import Endpoint, checked, failed
 from .proof import settle
 from .request import timeouts_of
@@ -66,8 +66,27 @@ def complete(job: Job) -> Plan[GenerateResponse]:
     call = job.call(stream=False)
     answer = yield from checked(job.endpoint, call, model=job.model)
     completion = read(read_completion, job.endpoint, call, answer, model=job.model)
+    _check_ends(job, call, completion)
     yield from confirmed(job, completion)
     return respond(job, completion, started, None)
+
+
+def _check_ends(job: Job, call: Call, completion: Completion) -> None:
+    """Holds a whole answer to what a stream is held to: every choice is there and came to an end."""
+    wanted, answers = job.body(stream=False).get("n") or 1, completion.answers
+    why = None
+    if len(answers) < wanted:
+        why = f"it has {len(answers)} of {wanted} choices"
+    elif any(answer.finish_reason in (None, ABORTED) for answer in answers):
+        why = "the server aborted the request" if answers[0].finish_reason else "a choice has no finish reason"
+    if why:
+        raise ProviderAPIError(
+            f"{job.endpoint.provider}: the answer is not complete: {why}",
+            provider=job.endpoint.provider,
+            model=job.model,
+            url=call.url,
+            request_id=completion.response_id,
+        )
 
 
 def stream(job: Job) -> StreamPlan:

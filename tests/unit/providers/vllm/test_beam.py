@@ -134,7 +134,7 @@ def test_a_width_beyond_the_server_s_limit_is_refused_before_it_is_sent(version:
 
 
 def test_an_answer_without_the_beams_is_no_answer() -> None:
-    with pytest.raises(ProviderAPIError, match="width 3 gave 2 answers"):
+    with pytest.raises(ProviderAPIError, match="it has 2 of 3 choices"):
         ask(Replay("0.32.0", {CHAT: "beam"}), use_beam_search=True, n=3)
 
 
