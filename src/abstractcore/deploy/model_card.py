@@ -1,0 +1,153 @@
+"""A model as far as a plan needs it: its configuration, and the names, shapes and dtypes of its tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigurationError
+from .safetensors_header import Header, read_header
+from .sizing.classify import classify
+from .sizing.quantization import Scheme
+from .sizing.shape import Shape, shape_of
+from .sizing.tensors import Tensor, total
+from .sizing.weights import expected_tensors
+
+_AT_START = {"fp8": Scheme("fp8", 8, -1, floating=True, activations=True)}
+"""What ``--quantization`` does to weights that are not quantized."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model."""
+
+    name: str
+    """A path or an id, as the user gave it."""
+    shape: Shape
+    header: Header | None = None
+    """The tensors of its checkpoint, where they could be read."""
+    source: str = "config.json"
+    """Where this comes from, for people."""
+    _cache: dict[tuple[str, str | None], tuple[Tensor, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def from_weights(self) -> bool:
+        """The tensors were read; else they follow from the configuration."""
+        return self.header is not None
+
+    @property
+    def is_known(self) -> bool:
+        """How vLLM builds this architecture is known."""
+        return self.shape.anatomy is not None
+
+    def tensors_for(self, dtype: str, quantization: str | None = None) -> tuple[Tensor, ...]:
+        """The tensors as they stand in memory.
+
+        Args:
+            dtype: What the model runs in.
+            quantization: What ``--quantization`` turns unquantized weights into.
+
+        Raises:
+            ConfigurationError: The architecture is not known, and there are no weights to read.
+        """
+        key = (dtype, quantization)
+        if key not in self._cache:
+            self._cache[key] = self._tensors(dtype, quantization)
+        return self._cache[key]
+
+    def _tensors(self, dtype: str, quantization: str | None) -> tuple[Tensor, ...]:
+        shape = self.shape
+        if quantization in _AT_START and shape.scheme.method is None:
+            from dataclasses import replace
+
+            return expected_tensors(replace(shape, scheme=_AT_START[quantization]), dtype)
+        if self.header is None:
+            return expected_tensors(shape, dtype)
+        from .sizing.rope import rope_tensors
+
+        read = classify(self.header, dtype=dtype, layers=shape.layers, tied=shape.tied)
+        return (*read, *rope_tensors(shape, dtype))
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all weights, as far as they are not packed."""
+        return sum(t.elements * max(1, len(t.layers)) for t in self.tensors_for(self.shape.dtype) if "cache" not in t.name)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights as they are stored."""
+        return total([t for t in self.tensors_for(self.shape.dtype) if "cos_sin_cache" not in t.name])
+
+
+def from_config(
+    name: str,
+    config: Mapping[str, Any],
+    *,
+    header: Header | None = None,
+    quantization: Mapping[str, Any] | None = None,
+    source: str = "config.json",
+) -> ModelCard:
+    """Makes a card from what was read.
+
+    Args:
+        name: What the user calls the model.
+        config: Its config.json.
+        header: Its tensors, if they were read.
+        quantization: Its hf_quant_config.json, if there is one.
+        source: Where this comes from, for people.
+
+    Raises:
+        ConfigurationError: The configuration lacks what a plan needs.
+    """
+    return ModelCard(name, shape_of(config, quantization), header, source)
+
+
+def from_folder(folder: Path, name: str | None = None, *, source: str | None = None) -> ModelCard:
+    """Reads a folder with a model: config.json, and the headers of its safetensors files.
+
+    Raises:
+        ConfigurationError: There is no config.json, it is broken, or a file of weights is.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"{folder} has no config.json",
+            why=f"there are: {', '.join(sorted(entry.name for entry in folder.iterdir())[:8]) or 'no files'}",
+            hint="give the folder of a Transformers checkpoint",
+        ) from error
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{path} can't be read", why=str(error), hint="get the file again; it has to be a JSON object"
+        ) from error
+    if not isinstance(config, dict):
+        raise ConfigurationError(f"{path} can't be read", why="it is no JSON object", hint="get the file again")
+    extra = folder / "hf_quant_config.json"
+    quantization = json.loads(extra.read_text(encoding="utf-8")) if extra.exists() else None
+    header: Header = {}
+    files = weight_files(folder)
+    for file in files:
+        header |= read_header(file)
+    said = source or str(folder)
+    return from_config(
+        name or str(folder), config, header=header or None, quantization=quantization,
+        source=f"{said}, {'tensors read' if header else 'config.json only'}",
+    )  # fmt: skip
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that vLLM would load; none unless all that the index names are there."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigurationError(f"{index} can't be read", why=str(error), hint="get the file again") from error
+        files = [folder / name for name in names]
+        return files if all(file.exists() for file in files) else []
+    found = sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated"))
+    return [file for file in found if file.stat().st_size > 0]
