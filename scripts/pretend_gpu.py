@@ -4,6 +4,8 @@ No kernel runs: models are built on torch's meta device, and a group object stan
 ``sizing_oracle.py`` only.
 """
 
+# ruff: noqa: SLF001 - it reaches into vLLM, which was not made for being asked
+
 from __future__ import annotations
 
 import dis
@@ -77,7 +79,7 @@ def _pretend_kernels() -> None:
 
 
 def _pretend_flash_attention(capability: tuple[int, int]) -> None:
-    def supported(version: int, device: Any = None) -> bool:
+    def supported(version: int, device: Any = None) -> bool:  # noqa: ARG001
         return {2: capability >= (8, 0), 3: capability[0] == 9, 4: capability[0] in {9, 10}}.get(version, False)
 
     package = types.ModuleType("vllm.vllm_flash_attn")
@@ -100,7 +102,7 @@ def _pretend_flash_attention(capability: tuple[int, int]) -> None:
 def install(card: str, count: int = 32) -> None:
     """Makes vLLM see ``count`` cards of this kind. To be called before anything else of vLLM is imported."""
     name, gib, capability, multiprocessors = CARDS[card]
-    import vllm.platforms as platforms
+    from vllm import platforms
 
     platforms.vllm_version_matches_substr = lambda _: False  # else it insists on being a CPU build
     _pretend_kernels()

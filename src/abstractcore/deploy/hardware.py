@@ -11,7 +11,10 @@ from typing import Final, Literal
 from ..errors import ConfigurationError
 from ..vllm_facts.gpus import GIB, KINDS, OTHER_NAMES, GpuKind
 
-_TERM: Final = re.compile(r"^(?:(?P<count>\d+)\s*[xX*]\s*)?(?P<name>[A-Za-z][\w .+-]*?)(?:@(?P<gib>\d+(?:\.\d+)?)(?:GiB|GB)?(?:/(?P<cc>\d+\.\d))?)?$")  # fmt: skip
+_TERM: Final = re.compile(
+    r"^(?:(?P<count>\d+)\s*[xX*]\s*)?(?P<name>[A-Za-z\d][\w .+-]*?)"
+    r"(?:@(?P<gib>\d+(?:\.\d+)?)(?:GiB|GB)?(?:/(?P<cc>\d+\.\d))?)?$"
+)
 _MIB: Final = 2**20
 
 
@@ -151,5 +154,7 @@ def read_topology(text: str) -> Literal["nvlink", "pcie"]:
     """How the cards are linked, by ``nvidia-smi topo -m``: NVLink only if each pair has it."""
     rows = [line.split() for line in text.splitlines() if re.match(r"^GPU\d+\s", line)]
     count = len(rows)
-    cells = [cell for number, row in enumerate(rows) for place, cell in enumerate(row[1 : count + 1]) if place != number]
+    cells = [
+        cell for number, row in enumerate(rows) for place, cell in enumerate(row[1 : count + 1]) if place != number
+    ]
     return "nvlink" if cells and all(cell.startswith("NV") for cell in cells) else "pcie"

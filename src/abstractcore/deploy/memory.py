@@ -66,6 +66,9 @@ class Flags:
     kv_cache_memory: int | None = None
     """``--kv-cache-memory-bytes``: given, not measured."""
     block: int | None = None
+    prefix_caching: bool = True
+    hybrid_cache: bool = True
+    """Layers with a window free what they no longer need; else all layers keep all tokens."""
 
     @property
     def gpus(self) -> int:
@@ -119,16 +122,24 @@ def bytes_per_number(dtype: str, kv_cache_dtype: str, card: ModelCard) -> int:
     return 4 if named in {"float32", "float"} else 2
 
 
-def kv_pool(card: ModelCard, flags: Flags, gpu: Gpu, *, prefix_caching: bool = True) -> Pool:
+def kv_pool(card: ModelCard, flags: Flags, gpu: Gpu) -> Pool:
     """The block pool of a launch."""
     cache = Cache(
         tp=flags.tp,
-        block=flags.block or (128 if gpu.is_cpu else 16),
+        block=flags.block or default_block(card, gpu),
         bytes_per_number=bytes_per_number(flags.dtype, flags.kv_cache_dtype, card),
         dtype=flags.dtype,
-        prefix_caching=prefix_caching,
+        prefix_caching=flags.prefix_caching,
     )
-    return pool(layout(card.shape, cache), total_layers=card.shape.layers, pp=flags.pp)
+    return pool(layout(card.shape, cache), total_layers=card.shape.layers, pp=flags.pp, hybrid=flags.hybrid_cache)
+
+
+def default_block(card: ModelCard, gpu: Gpu) -> int:
+    """Tokens in a block, as the attention backend of this GPU prefers it."""
+    if gpu.is_cpu:
+        return 128
+    is_wide = card.shape.head_dim >= 256 and card.shape.decoder.startswith("Gemma")
+    return 128 if gpu.capability[0] == 10 and (card.shape.is_mla or is_wide) else 16
 
 
 def in_flight(flags: Flags, facts: SizingFacts) -> int:
@@ -142,9 +153,8 @@ def weights(card: ModelCard, flags: Flags, stage: int) -> Estimate:
     shape = card.shape
     tensors = card.tensors_for(flags.dtype, flags.quantization)
     size = stage_bytes(
-        tensors, tp=flags.tp, stage=stage, pp=flags.pp, layers=shape.layers, kv_heads=max(1, shape.kv_heads),
-        groups=int(shape.text.get("mamba_n_groups") or shape.text.get("n_groups") or 1),
-    )  # fmt: skip
+        tensors, tp=flags.tp, stage=stage, pp=flags.pp, layers=shape.layers, kv_heads=max(1, shape.kv_heads)
+    )
     mine = stages(shape.layers, flags.pp)[stage]
     size += experts.padding(shape, flags.tp, sum(shape.has_experts(layer) for layer in mine))
     if shape.is_mla:  # two of its matrices are kept a second time, multiplied into what decoding needs
@@ -164,10 +174,12 @@ def activation(card: ModelCard, flags: Flags, facts: SizingFacts, stage: int) ->
     vocab = ceil(shape.vocab / 64) * 64
     hidden = number * tokens * shape.hidden
     moe = 0
-    if shape.experts:
+    if shape.experts and not shape.scheme.only_experts:
         width = shape.expert_size // flags.tp
         moe = number * tokens * shape.experts_per_token * (max(2 * width, shape.hidden) + width)
-    layer = number * tokens * (3 * shape.intermediate // flags.tp + 4 * shape.hidden) if not moe else moe + 4 * hidden
+    layer = (
+        moe + 4 * hidden if shape.experts else number * tokens * (3 * shape.intermediate // flags.tp + 4 * shape.hidden)
+    )
     if shape.scheme.activations and not moe:
         layer += tokens * shape.intermediate // flags.tp
     vision = int(0.12 * GIB) if shape.config.get("vision_config") else 0
@@ -202,7 +214,7 @@ def graphs(flags: Flags, gpu: Gpu, card: ModelCard) -> Estimate:
 
 
 def rank(
-    card: ModelCard, flags: Flags, gpu: Gpu, facts: SizingFacts, stage: int, measured: Measured | None = None
+    card: ModelCard, flags: Flags, gpu: Gpu, facts: SizingFacts, *, stage: int = 0, measured: Measured | None = None
 ) -> Rank:
     """All terms of a rank of one stage."""
     known = measured or Measured()
@@ -244,4 +256,4 @@ def ranks(
 ) -> tuple[Rank, ...]:
     """One entry a stage, for the smallest GPU that it is given."""
     smallest = min(gpus, key=lambda gpu: gpu.total)
-    return tuple(rank(card, flags, smallest, facts, stage, measured) for stage in range(flags.pp))
+    return tuple(rank(card, flags, smallest, facts, stage=stage, measured=measured) for stage in range(flags.pp))

@@ -74,7 +74,9 @@ class ModelCard:
     @property
     def parameters(self) -> int:
         """Elements of all weights, as far as they are not packed."""
-        return sum(t.elements * max(1, len(t.layers)) for t in self.tensors_for(self.shape.dtype) if "cache" not in t.name)
+        return sum(
+            t.elements * max(1, len(t.layers)) for t in self.tensors_for(self.shape.dtype) if "cache" not in t.name
+        )
 
     @property
     def size(self) -> int:

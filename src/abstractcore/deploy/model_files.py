@@ -57,7 +57,9 @@ def find_model(name: str, environ: Mapping[str, str] = os.environ) -> ModelCard:
 
 def is_offline(environ: Mapping[str, str]) -> bool:
     """Whether the user forbids asking the hub."""
-    return any(environ.get(key, "").lower() in {"1", "true", "yes", "on"} for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(
+        environ.get(key, "").lower() in {"1", "true", "yes", "on"} for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -160,7 +162,8 @@ def _get(url: str, token: str | None, name: str, headers: dict[str, str]) -> Pla
                 hint="accept the model's conditions on its page, and set HF_TOKEN",
             )  # fmt: skip
         break
+    file = urlsplit(url).path.rsplit("/", 1)[-1]
     raise ProviderAPIError(
-        f"the hub did not deliver {urlsplit(url).path.rsplit('/', 1)[-1]} of {name}", provider="huggingface", model=name,
+        f"the hub did not deliver {file} of {name}", provider="huggingface", model=name,
         status=answer.status, hint="try again, or give a folder",
     )  # fmt: skip

@@ -31,7 +31,9 @@ class Anatomy:
     positions: int | None = None
     """Learned positions; the number says how many more rows there are than positions."""
     sinks: bool = False
-    experts: Literal["all", "from first", "sparse step", "interval", "interleave", "period", "none"] = "none"
+    experts: Literal["all", "from first", "sparse step", "interval", "interleave", "period", "beside mlp", "none"] = (
+        "none"
+    )
     """Which layers have experts."""
     shared_gate: bool = False
     router_bias: bool = False
@@ -78,7 +80,9 @@ ANATOMY: Final[dict[str, Anatomy]] = {
     "DeepseekForCausalLM": Anatomy(experts="from first"),
     "DeepseekV2ForCausalLM": _MLA,
     "DeepseekV3ForCausalLM": Anatomy(attention="mla", experts="from first", router_correction=True),
-    "Ernie4_5ForCausalLM": Anatomy(qkv_bias=("use_bias", False), o_bias=("use_bias", False), mlp_bias=("use_bias", False)),
+    "Ernie4_5ForCausalLM": Anatomy(
+        qkv_bias=("use_bias", False), o_bias=("use_bias", False), mlp_bias=("use_bias", False)
+    ),
     "Ernie4_5_MoeForCausalLM": Anatomy(
         qkv_bias=("use_bias", False), o_bias=("use_bias", False), mlp_bias=("use_bias", False), experts="interval",
         router_correction=True,
@@ -95,12 +99,14 @@ ANATOMY: Final[dict[str, Anatomy]] = {
     "GemmaForCausalLM": _GEMMA,
     "Gemma2ForCausalLM": Anatomy(tied=True, norms=4),
     "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma4ForCausalLM": Anatomy(tied=True, norms=4, qk_norm=True, experts="beside mlp"),
     "Glm4ForCausalLM": Anatomy(qkv_bias=("attention_bias", True), o_bias=False, norms=4),
     "GlmForCausalLM": Anatomy(qkv_bias=("attention_bias", True), o_bias=False, generic=True),
     "Glm4MoeForCausalLM": Anatomy(
         qkv_bias=("attention_bias", True), o_bias=False, qk_norm=("use_qk_norm", False), experts="from first",
         router_correction=True,
     ),
+    "Glm4MoeLiteForCausalLM": Anatomy(attention="mla", experts="from first", router_correction=True),
     "GPT2LMHeadModel": Anatomy(
         qkv_bias=True, o_bias=True, gated=False, mlp_bias=True, norm_bias=True, tied=True, positions=0
     ),
@@ -125,6 +131,9 @@ ANATOMY: Final[dict[str, Anatomy]] = {
     "InternLM3ForCausalLM": Anatomy(qkv_bias=("qkv_bias", False), o_bias=("bias", False), mlp_bias=("bias", False)),
     "JambaForCausalLM": Anatomy(states="mamba", experts="period"),
     "Lfm2ForCausalLM": Anatomy(qk_norm=True, states="short conv", tied=True),
+    "Lfm2MoeForCausalLM": Anatomy(
+        qk_norm=True, states="short conv", tied=True, experts="from first", router_correction=True
+    ),
     "LlamaForCausalLM": _L,
     "Llama4ForCausalLM": Anatomy(experts="interleave"),
     "Mamba2ForCausalLM": _HYBRID,
@@ -215,3 +224,15 @@ EMBEDS_EVERYWHERE: Final = frozenset(
     }
 )  # fmt: skip
 """Decoders that hold the embedding on every stage of a pipeline."""
+
+SINCE: Final[dict[str, tuple[int, int, int]]] = {
+    "ApertusForCausalLM": (0, 10, 2), "ArceeForCausalLM": (0, 9, 2), "Ernie4_5ForCausalLM": (0, 10, 0),
+    "Ernie4_5_MoeForCausalLM": (0, 10, 0), "Exaone4ForCausalLM": (0, 10, 0), "FalconH1ForCausalLM": (0, 9, 0),
+    "Gemma4ForConditionalGeneration": (0, 19, 0), "Glm4MoeForCausalLM": (0, 10, 0), "GptOssForCausalLM": (0, 10, 1),
+    "GraniteMoeHybridForCausalLM": (0, 9, 0), "HunYuanDenseV1ForCausalLM": (0, 10, 0), "Lfm2ForCausalLM": (0, 11, 0),
+    "MiMoForCausalLM": (0, 9, 0), "MiniMaxM2ForCausalLM": (0, 11, 1), "NemotronHForCausalLM": (0, 9, 0),
+    "Olmo3ForCausalLM": (0, 11, 0), "Qwen3NextForCausalLM": (0, 10, 2), "Qwen3VLForConditionalGeneration": (0, 11, 0),
+    "Qwen3_5ForConditionalGeneration": (0, 17, 0), "Qwen3_5MoeForConditionalGeneration": (0, 17, 0),
+    "SeedOssForCausalLM": (0, 10, 1), "SmolLM3ForCausalLM": (0, 10, 0),
+}  # fmt: skip
+"""The release that first ran an architecture, where that is later than the oldest row of the tables."""

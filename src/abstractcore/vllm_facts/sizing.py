@@ -23,7 +23,8 @@ class SizingFacts:
     """For each sequence and vocabulary entry, at the peak of the profile run: logits and what sorting them takes."""
     graphs_counted: bool
     """CUDA graphs are estimated before the KV cache takes what is left; else they come on top of the budget."""
-    token_count: TokenCount
+    tokens_of: TokenCount
+    """What the log's ``KV cache size`` means."""
     async_scheduling: bool
     """Two steps are under way at once, so that a sliding window holds the tokens of both."""
     least_capability: tuple[int, int]
@@ -36,13 +37,18 @@ class SizingFacts:
     context_many: int = int(1.8 * GIB)
     """The same with NCCL, on NVLink cards."""
 
+    @property
+    def counts_requests(self) -> bool:
+        """Whether the log counts tokens of whole requests, and says so in one line."""
+        return self.tokens_of == "requests"
+
 
 _V0_8_5: Final = SizingFacts(
     version=(0, 8, 5),
     utilization=0.90,
     sampler_bytes=38.0,
     graphs_counted=False,
-    token_count="blocks",  # noqa: S106 - a count of tokens, no secret
+    tokens_of="blocks",
     async_scheduling=False,
     least_capability=(7, 0),
     image="vllm/vllm-openai:v0.8.5",
@@ -57,7 +63,7 @@ _V0_20: Final = replace(
     _V0_17,
     version=(0, 20, 0),
     utilization=0.92,
-    token_count="requests",  # noqa: S106 - same
+    tokens_of="requests",
     least_capability=(7, 5),
     image="vllm/vllm-openai:v0.20.0",
 )

@@ -57,7 +57,7 @@ def _tensors(
         outside = numbers == [-1]
         place = _place(name, tied=tied) if outside else "all"
         mine = () if outside else tuple(number for number in numbers if number >= 0)
-        yield Tensor(name, shape, dtype, split_of(name, shape), mine, count, place)
+        yield Tensor(name, shape, dtype, split_of(name, shape), mine, count, 0, place)
 
 
 def _place(name: str, *, tied: bool) -> str:

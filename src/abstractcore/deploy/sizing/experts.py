@@ -30,7 +30,9 @@ def _router(sheet: Sheet, shape: Shape, layers: list[int]) -> None:
     anatomy = shape.anatomy
     assert anatomy is not None
     corrected = anatomy.router_correction
-    dtype = "F32" if shape.decoder in {"Ernie4_5_MoeForCausalLM", "MiniMaxM2ForCausalLM", "Glm4MoeForCausalLM"} else None
+    dtype = (
+        "F32" if shape.decoder in {"Ernie4_5_MoeForCausalLM", "MiniMaxM2ForCausalLM", "Glm4MoeForCausalLM"} else None
+    )
     if shape.scheme.method == "gptq":
         sheet.linear("mlp.gate", shape.experts, shape.hidden, split=Split.NONE, layers=layers)
     else:
@@ -129,6 +131,8 @@ def shared_size(shape: Shape) -> int:
         default=0,
     )  # fmt: skip
     if one:
-        return int(one) * (int(text.get("n_shared_experts") or 1) if "moe_shared_expert_intermediate_size" in text else 1)
+        return int(one) * (
+            int(text.get("n_shared_experts") or 1) if "moe_shared_expert_intermediate_size" in text else 1
+        )
     count = first(text, "n_shared_experts", "moe_num_shared_experts", "num_shared_experts", default=0)
     return int(count if isinstance(count, int) else count[0]) * shape.expert_size

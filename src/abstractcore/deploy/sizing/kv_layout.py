@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -114,6 +115,15 @@ def _heads(shape: Shape, layer: int) -> tuple[int, int, int]:
     return shape.kv_heads, shape.head_dim, shape.head_dim
 
 
+def head_kinds(shape: Shape, layers: Sequence[int]) -> list[tuple[tuple[int, ...], int, int]]:
+    """Layers that are alike: which, their key and value heads, and the size of a head."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for layer in layers:
+        heads, size, _ = _heads(shape, layer)
+        found.setdefault((heads, size), []).append(layer)
+    return [(tuple(mine), heads, size) for (heads, size), mine in found.items()]
+
+
 def _bytes_per_token(shape: Shape, layer: int, cache: Cache) -> int:
     if shape.is_mla:
         width = int(shape.text["kv_lora_rank"]) + int(shape.text["qk_rope_head_dim"])
@@ -144,7 +154,13 @@ def _chunk(shape: Shape, layer: int) -> int:
     return int(text["attention_chunk_size"]) if local else 0
 
 
-_ALL_SLIDE = {"MistralForCausalLM", "MixtralForCausalLM", "Phi3ForCausalLM", "Starcoder2ForCausalLM", "PhiMoEForCausalLM"}
+_ALL_SLIDE = {
+    "MistralForCausalLM",
+    "MixtralForCausalLM",
+    "Phi3ForCausalLM",
+    "Starcoder2ForCausalLM",
+    "PhiMoEForCausalLM",
+}
 _PATTERN = {"Gemma2ForCausalLM": 2, "Gemma3ForCausalLM": 6, "Cohere2ForCausalLM": 4, "GptOssForCausalLM": 2,
             "Gemma4ForCausalLM": 6, "Exaone4ForCausalLM": 4, "Olmo3ForCausalLM": 4}  # fmt: skip
 

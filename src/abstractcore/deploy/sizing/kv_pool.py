@@ -59,9 +59,7 @@ class Pool:
         """The longest request that fits, at most ``limit``; 0 if none does."""
 
         def fits(length: int) -> bool:
-            return all(
-                self.needed(length, in_flight, s) <= m - self.bytes_per_block(s) for s, m in enumerate(memory)
-            )
+            return all(self.needed(length, in_flight, s) <= m - self.bytes_per_block(s) for s, m in enumerate(memory))
 
         low, high = 0, limit
         while low < high:

@@ -33,6 +33,8 @@ def _ropes(shape: Shape) -> list[tuple[Config, float]]:
     scaling: Any = text.get("rope_parameters") or text.get("rope_scaling") or {}
     partial = float(first(text, "partial_rotary_factor", "rotary_pct", "rope_percentage", default=1.0))
     nested = [value for value in scaling.values() if isinstance(value, dict)]
+    if shape.text.get("global_head_dim"):  # layers without a window have wider heads
+        return [({}, 1.0), ({}, int(shape.text["global_head_dim"]) / shape.head_dim)]
     if nested:
         return [(value, float(value.get("partial_rotary_factor") or 1.0)) for value in nested]
     here = (scaling, float(scaling.get("partial_rotary_factor") or partial))
@@ -56,11 +58,11 @@ def _rows(shape: Shape, rope: Config) -> int:
     )
     if kind in {"yarn", "deepseek_yarn"}:
         return int(original * factor)
-    if kind in {"linear", "dynamic"}:
+    if kind == "linear":
         return int(longest * factor)
     if kind in {"longrope", "su"}:
         return longest + original
-    if "mrope_section" in rope and shape.decoder in {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}:
+    if "mrope_section" in rope and not rope.get("mrope_interleaved"):  # videos have more positions
         return longest * 4
     return longest
 

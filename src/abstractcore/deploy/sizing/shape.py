@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -96,7 +96,7 @@ class Shape:
         rule = self.anatomy.experts if self.anatomy else "none"
         if rule == "none" or self.experts <= (1 if rule == "period" else 0):
             return False
-        return _EXPERT_LAYERS[rule](self.text, layer)
+        return bool(_EXPERT_LAYERS[rule](self.text, layer))
 
     def kind(self, layer: int) -> Kind:
         """What a layer is."""
@@ -126,10 +126,12 @@ def _attention_by_period(text: Config, layer: int, states: str) -> Kind:
     return "attention" if is_attention else "state"
 
 
-_EXPERT_LAYERS: Final = {
+_EXPERT_LAYERS: Final[dict[str, Callable[[Config, int], Any]]] = {
     "all": lambda text, layer: True,
+    "beside mlp": lambda text, layer: bool(text.get("enable_moe_block")),
     "from first": lambda text, layer: (
-        layer >= (text.get("first_k_dense_replace") or 0) and layer % (text.get("moe_layer_freq") or 1) == 0
+        layer >= first(text, "first_k_dense_replace", "num_dense_layers", default=0)
+        and layer % (text.get("moe_layer_freq") or 1) == 0
     ),
     "sparse step": lambda text, layer: (
         layer not in (text.get("mlp_only_layers") or ()) and (layer + 1) % (text.get("decoder_sparse_step") or 1) == 0

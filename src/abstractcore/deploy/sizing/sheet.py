@@ -33,6 +33,7 @@ class Sheet:
         quantized: bool = True,
         place: str = "all",
         expert: bool = False,
+        heads: int = 0,
     ) -> None:
         """A matrix of ``out`` by ``into``, stored as the checkpoint's quantization does.
 
@@ -48,15 +49,16 @@ class Sheet:
             quantized: Whether quantization may touch it.
             place: Outside the layers: the stages that have it.
             expert: Whether it belongs to a routed expert.
+            heads: What a split by heads counts, if not the model's key and value heads.
         """
         for scheme, mine in self._by_scheme(name, layers, expert=expert) if quantized else [(Scheme(), tuple(layers))]:
             for suffix, shape, dtype, whole in scheme.parts(out, into, DTYPES[self.dtype]):
                 shared = Split.NONE if whole else split
-                self.tensors.append(Tensor(f"{name}.{suffix}", shape, dtype, shared, mine, copies, place))
+                self.tensors.append(Tensor(f"{name}.{suffix}", shape, dtype, shared, mine, copies, heads, place))
         if bias:
             shared = split if divided_bias else Split.NONE
             kind = DTYPES[self.dtype]
-            self.tensors.append(Tensor(f"{name}.bias", (out,), kind, shared, tuple(layers), copies, place))
+            self.tensors.append(Tensor(f"{name}.bias", (out,), kind, shared, tuple(layers), copies, heads, place))
 
     def vector(
         self,
@@ -70,7 +72,7 @@ class Sheet:
     ) -> None:
         """A tensor that quantization never touches, such as a norm; whole on every rank unless ``split`` says so."""
         kind = dtype or DTYPES[self.dtype]
-        self.tensors.append(Tensor(name, shape, kind, split, tuple(layers), copies, place))
+        self.tensors.append(Tensor(name, shape, kind, split, tuple(layers), copies, 0, place))
 
     def _by_scheme(self, name: str, layers: Sequence[int], *, expert: bool) -> list[tuple[Scheme, tuple[int, ...]]]:
         scheme = self.scheme
@@ -81,6 +83,8 @@ class Sheet:
         if not layers:
             return [(Scheme() if scheme.ignores(name) else scheme, ())]
         number = ".0" if expert else ""
-        spared = [n for n in layers if scheme.ignores(f"{self.prefix}.{n}.{name.replace('experts', 'experts' + number)}")]
+        spared = [
+            n for n in layers if scheme.ignores(f"{self.prefix}.{n}.{name.replace('experts', 'experts' + number)}")
+        ]
         left = tuple(layer for layer in layers if layer not in set(spared))
         return [(kind, mine) for kind, mine in ((scheme, left), (Scheme(), tuple(spared))) if mine]

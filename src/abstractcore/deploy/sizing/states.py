@@ -110,7 +110,9 @@ def _mamba2(sheet: Sheet, shape: Shape, layers: list[int]) -> None:
     mixed = layer.inner + 2 * layer.groups * layer.state
     sheet.linear("mixer.in_proj", 2 * layer.inner + layer.heads, shape.hidden, bias=layer.bias, layers=layers)
     groups = 2 * layer.groups * layer.state
-    sheet.linear("mixer.in_proj_groups", groups, shape.hidden, split=Split.GROUPS, bias=layer.bias, layers=layers)
+    sheet.linear(
+        "mixer.in_proj_groups", groups, shape.hidden, split=Split.KV, heads=layer.groups, bias=layer.bias, layers=layers
+    )
     sheet.linear("mixer.out_proj", shape.hidden, layer.inner, bias=layer.bias, divided_bias=False, layers=layers)
     sheet.vector("mixer.conv1d.weight", mixed, 1, layer.kernel, split=Split.EVEN, layers=layers)
     if layer.conv_bias:

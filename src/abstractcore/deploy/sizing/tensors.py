@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from math import ceil, prod
 from typing import Final
 
@@ -32,8 +33,6 @@ class Split(Enum):
     KV = "key and value heads"
     """Divided by heads, of which each rank holds at least one."""
     VOCAB = "vocabulary"
-    GROUPS = "state groups"
-    """Divided like heads, by the groups of a Mamba-2 layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Tensor:
     """The decoder layers that have it; none: it stands outside the layers."""
     copies: int = 1
     """How many there are in each layer, such as one for each expert."""
+    heads: int = 0
+    """What ``KV`` counts: heads, or the groups of a state; 0: the model's key and value heads."""
     place: str = "all"
     """Outside the layers: on the ``first``, the ``last`` or ``all`` stages of a pipeline."""
 
@@ -69,22 +70,19 @@ def total(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.size * max(1, len(tensor.layers)) for tensor in tensors)
 
 
-def rank_bytes(tensor: Tensor, *, tp: int, kv_heads: int, groups: int = 1) -> int:
+def rank_bytes(tensor: Tensor, *, tp: int, kv_heads: int) -> int:
     """Bytes that one rank holds of one layer's copies.
 
     Args:
         tensor: The tensor.
         tp: Ranks that share the layer.
         kv_heads: Key and value heads of the whole layer.
-        groups: Groups of a Mamba-2 layer.
     """
-    if tensor.split is Split.GROUPS:
-        return tensor.size * max(1, groups // tp) // groups
     if tensor.split is Split.NONE:
         return tensor.size
     if tensor.split is Split.KV:
-        mine = max(1, kv_heads // tp)
-        return tensor.size * mine // kv_heads
+        heads = tensor.heads or kv_heads
+        return tensor.size * max(1, heads // tp) // heads
     if tensor.split is Split.VOCAB:
         rows = ceil(tensor.shape[0] / VOCAB_PADDING) * VOCAB_PADDING // tp
         return rows * prod(tensor.shape[1:]) * BITS[tensor.dtype] // 8
@@ -99,17 +97,15 @@ def rank_bytes(tensor: Tensor, *, tp: int, kv_heads: int, groups: int = 1) -> in
 
 
 def stages(layers: int, pp: int) -> tuple[range, ...]:
-    """The layers of each pipeline stage, as vLLM divides them: what is left over goes to the later stages but the last."""
+    """The layers of each pipeline stage, as vLLM divides them: what is left over goes to late stages, not the last."""
     sizes = [layers // pp] * pp
     for place in range(2, layers % pp + 2):
         sizes[-place] += 1
     bounds = [sum(sizes[:i]) for i in range(pp + 1)]
-    return tuple(range(low, high) for low, high in zip(bounds, bounds[1:], strict=False))
+    return tuple(range(low, high) for low, high in pairwise(bounds))
 
 
-def stage_bytes(
-    tensors: Sequence[Tensor], *, tp: int, stage: int, pp: int, layers: int, kv_heads: int, groups: int = 1
-) -> int:
+def stage_bytes(tensors: Sequence[Tensor], *, tp: int, stage: int, pp: int, layers: int, kv_heads: int) -> int:
     """Bytes of weights on a rank of one pipeline stage."""
     mine = stages(layers, pp)[stage]
     found = 0
@@ -123,5 +119,5 @@ def stage_bytes(
                 or (tensor.place == "last" and stage == pp - 1)
                 or (tensor.place == "ends" and stage in {0, pp - 1})
             )
-        found += times * rank_bytes(tensor, tp=tp, kv_heads=kv_heads, groups=groups) if times else 0
+        found += times * rank_bytes(tensor, tp=tp, kv_heads=kv_heads) if times else 0
     return found

@@ -63,7 +63,7 @@ def _siglip(sheet: _Plain, vision: Config, shape: Shape) -> None:
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
     _encoder(sheet, depth, width, vision["intermediate_size"])
     sheet.linear(width, 3 * vision["patch_size"] ** 2, split=False)
-    sheet.linear(patches, width, bias=False)
+    sheet.linear(patches, width, bias=False, split=False)
     sheet.vector(2 * width)
     sheet.linear(width, shape.hidden, bias=False, split=False)
     sheet.vector(width)
@@ -85,7 +85,9 @@ def _pixtral(sheet: _Plain, vision: Config, shape: Shape) -> None:
 def _clip(sheet: _Plain, vision: Config, shape: Shape) -> None:
     width = vision["hidden_size"]
     layer = shape.config.get("vision_feature_layer", -2)
-    depth = vision["num_hidden_layers"] + 1 + layer if isinstance(layer, int) and layer < 0 else vision["num_hidden_layers"]
+    depth = (
+        vision["num_hidden_layers"] + 1 + layer if isinstance(layer, int) and layer < 0 else vision["num_hidden_layers"]
+    )
     _encoder(sheet, depth, width, vision["intermediate_size"])
     patches = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
     sheet.linear(width, 3 * vision["patch_size"] ** 2, bias=False, split=False)
@@ -149,8 +151,20 @@ def _moonvit(sheet: _Plain, vision: Config, shape: Shape) -> None:
     sheet.linear(shape.hidden, merged, split=False)
 
 
+def _gemma4(sheet: _Plain, vision: Config, shape: Shape) -> None:
+    width, depth = vision["hidden_size"], vision["num_hidden_layers"]
+    inner, heads = vision["intermediate_size"], vision.get("head_dim") or width // vision["num_attention_heads"]
+    sheet.linear(width, width, 4 * depth, bias=False, split=False)
+    sheet.linear(inner, width, 3 * depth, bias=False, split=False)
+    sheet.vector(4 * width + 2 * heads, count=depth)
+    sheet.vector(2 * vision["position_embedding_size"], width)
+    sheet.linear(width, 3 * vision["patch_size"] ** 2, bias=False, split=False)
+    sheet.linear(shape.hidden, width, bias=False, split=False)
+
+
 _BUILDERS: Final[dict[str, Callable[[_Plain, Config, Shape], None]]] = {
     "Gemma3ForConditionalGeneration": _siglip,
+    "Gemma4ForConditionalGeneration": _gemma4,
     "KimiVLForConditionalGeneration": _moonvit,
     "Llama4ForConditionalGeneration": _llama4,
     "LlavaForConditionalGeneration": _clip,

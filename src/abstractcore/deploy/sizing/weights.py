@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...errors import ConfigurationError
 from ...vllm_facts.anatomy import EMBEDS_EVERYWHERE
 from . import experts, states, vision
+from .kv_layout import head_kinds
 from .rope import rope_tensors
 from .shape import Shape, first
 from .sheet import Sheet
@@ -50,7 +53,9 @@ def _ends(sheet: Sheet, shape: Shape) -> None:
     if shape.says(anatomy.head_bias):
         sheet.vector("lm_head.bias", shape.vocab, split=Split.VOCAB, place="last")
     if anatomy.positions is not None:
-        sheet.vector("embed_positions.weight", (shape.max_position or 0) + anatomy.positions, shape.hidden, place="first")
+        sheet.vector(
+            "embed_positions.weight", (shape.max_position or 0) + anatomy.positions, shape.hidden, place="first"
+        )
     if anatomy.norms or anatomy.states != "none":
         sheet.vector("norm.weight", shape.hidden, place="last")
         if anatomy.norm_bias:
@@ -68,26 +73,33 @@ def _attention(sheet: Sheet, shape: Shape) -> None:
     if anatomy.attention != "heads":
         _latent_attention(sheet, shape, layers)
         return
-    inner, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    wide = 2 * inner if shape.says(anatomy.output_gate) else inner
-    bias = shape.says(anatomy.qkv_bias)
-    sheet.linear("self_attn.q_proj", wide, shape.hidden, bias=bias, layers=layers)
-    for name in ("k_proj", "v_proj"):
-        sheet.linear(f"self_attn.{name}", kv, shape.hidden, split=Split.KV, bias=bias, layers=layers)
-    out_bias = shape.says(anatomy.o_bias)
-    sheet.linear("self_attn.o_proj", shape.hidden, inner, bias=out_bias, divided_bias=False, layers=layers)
-    if shape.says(anatomy.qk_norm):
-        _qk_norms(sheet, shape, layers)
+    for mine, heads, size in head_kinds(shape, layers):
+        _projections(sheet, shape, mine, kv_heads=heads, size=size)
     if anatomy.sinks:
         sheet.vector("self_attn.sinks", shape.heads, split=Split.EVEN, layers=layers)
 
 
-def _qk_norms(sheet: Sheet, shape: Shape, layers: list[int]) -> None:
+def _projections(sheet: Sheet, shape: Shape, layers: Sequence[int], *, kv_heads: int, size: int) -> None:
+    anatomy = shape.anatomy
+    assert anatomy is not None
+    inner, kv = shape.heads * size, kv_heads * size
+    wide = 2 * inner if shape.says(anatomy.output_gate) else inner
+    bias = shape.says(anatomy.qkv_bias)
+    sheet.linear("self_attn.q_proj", wide, shape.hidden, bias=bias, layers=layers)
+    for name in ("k_proj", "v_proj"):
+        sheet.linear(f"self_attn.{name}", kv, shape.hidden, split=Split.KV, heads=kv_heads, bias=bias, layers=layers)
+    out_bias = shape.says(anatomy.o_bias)
+    sheet.linear("self_attn.o_proj", shape.hidden, inner, bias=out_bias, divided_bias=False, layers=layers)
+    if shape.says(anatomy.qk_norm):
+        _qk_norms(sheet, shape, layers, size)
+
+
+def _qk_norms(sheet: Sheet, shape: Shape, layers: Sequence[int], head: int) -> None:
     assert shape.anatomy is not None
     size = shape.anatomy.qk_norm_size
     if size == "head":
         for name in ("q_norm", "k_norm"):
-            sheet.vector(f"self_attn.{name}.weight", shape.head_dim, layers=layers)
+            sheet.vector(f"self_attn.{name}.weight", head, layers=layers)
         return
     split = {"full": (Split.NONE, Split.NONE), "heads": (Split.EVEN, Split.KV)}[size]
     sheet.vector("self_attn.q_norm.weight", shape.heads * shape.head_dim, split=split[0], layers=layers)
@@ -129,8 +141,10 @@ def _mlp(sheet: Sheet, shape: Shape) -> None:
 
 
 def _has_mlp(shape: Shape, layer: int) -> bool:
-    if shape.has_experts(layer) or shape.decoder == "Mamba2ForCausalLM":
+    if shape.decoder == "Mamba2ForCausalLM":
         return False
+    if shape.has_experts(layer):
+        return shape.anatomy is not None and shape.anatomy.experts == "beside mlp"
     pattern = shape.text.get("hybrid_override_pattern")
     return pattern[layer] == "-" if isinstance(pattern, str) else True
 
@@ -138,7 +152,7 @@ def _has_mlp(shape: Shape, layer: int) -> bool:
 def _norms(sheet: Sheet, shape: Shape) -> None:
     anatomy = shape.anatomy
     assert anatomy is not None
-    count = anatomy.norms
+    count = anatomy.norms + (3 if anatomy.experts == "beside mlp" and shape.has_experts(0) else 0)
     if shape.decoder == "FalconForCausalLM" and shape.text.get("new_decoder_architecture"):
         count = int(first(shape.text, "num_ln_in_parallel_attn", default=2))
     elif shape.decoder == "FalconForCausalLM" and not shape.text.get("parallel_attn", True):

@@ -1,0 +1,114 @@
+"""What a start-up log of vLLM measured, and where it is kept for the next plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ConfigurationError
+from ..vllm_facts.gpus import GIB
+from .memory import Flags, Measured
+
+_NUMBER: Final = r"([\d.,]+)"
+_WEIGHTS: Final = re.compile(rf"Model loading took {_NUMBER} (?:GiB|GB)")
+_KV: Final = re.compile(rf"Available KV cache memory: {_NUMBER} GiB")
+_TOKENS: Final = re.compile(rf"KV cache size: {_NUMBER} tokens")
+_CONCURRENCY: Final = re.compile(rf"Maximum concurrency for {_NUMBER} tokens per request: {_NUMBER}x")
+_GRAPHS: Final = re.compile(rf"[Gg]raph capturing finished in [\d.]+ \S+, took {_NUMBER} GiB")
+_ACTUAL: Final = re.compile(
+    rf"Actual usage is {_NUMBER} GiB for weight, {_NUMBER} GiB for peak activation, {_NUMBER} GiB for "
+    rf"non-torch memory, and {_NUMBER} GiB for CUDAGraph"
+)
+_PEAK: Final = re.compile(rf"PyTorch activation peak memory takes {_NUMBER} ?GiB")
+_VERSION: Final = re.compile(r"vLLM (?:API server )?version (\d+\.\d+\.\d+)|LLM engine \(v(\d+\.\d+\.\d+)")
+
+
+def read_log(text: str) -> dict[str, float]:
+    """The numbers that a log has: GiB, and the tokens and concurrency that it names.
+
+    Raises:
+        ConfigurationError: It has none; it is no log of a start that came far enough.
+    """
+    found: dict[str, float] = {}
+    for name, pattern in (
+        ("weights", _WEIGHTS),
+        ("kv", _KV),
+        ("tokens", _TOKENS),
+        ("graphs", _GRAPHS),
+        ("activation", _PEAK),
+    ):
+        values = [_float(match) for match in pattern.findall(text)]
+        if values:
+            found[name] = max(values) if name in {"weights", "graphs", "activation"} else min(values)
+    if match := _ACTUAL.search(text):
+        found |= dict(zip(("weights", "activation", "non_torch", "graphs"), map(_float, match.groups()), strict=True))
+    if match := _CONCURRENCY.search(text):
+        found["length"], found["concurrency"] = _float(match[1]), _float(match[2])
+    if "weights" not in found and "kv" not in found and "tokens" not in found:
+        raise ConfigurationError(
+            "this log has no measurements",
+            why='none of "Model loading took", "Available KV cache memory" and "KV cache size" is in it',
+            hint="give the log of a vLLM server from its start until it was ready, at log level INFO",
+        )
+    return found
+
+
+def version_in(text: str) -> str | None:
+    """The release that wrote a log."""
+    match = _VERSION.search(text)
+    return (match[1] or match[2]) if match else None
+
+
+def _float(text: str) -> float:
+    return float(text.replace(",", "").rstrip("."))
+
+
+def as_measured(found: Mapping[str, float], flags: Flags) -> Measured:
+    """Measured terms in bytes. The cache's size holds for the same flags only."""
+
+    def size(name: str) -> int | None:
+        return int(found[name] * GIB) if name in found else None
+
+    return Measured(
+        size("weights"), size("activation"), size("non_torch"), size("graphs"), size("kv"), flags_key(flags)
+    )
+
+
+def flags_key(flags: Flags) -> str:
+    """What of a launch its measured terms depend on."""
+    kept = asdict(flags)
+    kept.pop("replicas")
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def record_path(folder: Path, model: str, gpu: str, version: str) -> Path:
+    """The file that keeps what was measured for a model, a kind of GPU and a release."""
+    name = re.sub(r"[^\w.-]+", "_", f"{model.rstrip('/').rsplit('/', 1)[-1]}--{gpu}--{version}")
+    return folder / "plans" / f"{name}-{sha256(model.encode()).hexdigest()[:8]}.json"
+
+
+def save(path: Path, measured: Measured) -> None:
+    """Keeps measured terms, beside those of other flags."""
+    records = _records(path)
+    records[measured.flags] = asdict(measured)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(records, indent=1), encoding="utf-8")
+
+
+def load(path: Path, flags: Flags) -> Measured | None:
+    """What was measured with these flags, if anything."""
+    record = _records(path).get(flags_key(flags))
+    return Measured(**record) if record else None
+
+
+def _records(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
