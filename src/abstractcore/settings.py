@@ -35,7 +35,12 @@ class Setting:
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("default.provider", "vllm", ("ABSTRACTCORE_PROVIDER",), "Provider of the command line when none is named."),
     Setting("default.model", None, ("ABSTRACTCORE_MODEL",), "Model of the command line when none is named."),
-    Setting("vllm.base_url", "http://localhost:8000/v1", ("VLLM_BASE_URL",), "Address of the vLLM server; several with commas between them."),
+    Setting(
+        "vllm.base_url",
+        "http://localhost:8000/v1",
+        ("VLLM_BASE_URL",),
+        "Address of the vLLM server; several with commas between them.",
+    ),
     Setting("vllm.api_key", "EMPTY", ("VLLM_API_KEY",), "Key of the vLLM server.", secret=True),
     Setting("cache.dir", None, ("ABSTRACTCORE_CACHE",), "Folder for downloaded servers and models."),
 )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from ..types import GenerateResponse
 from .connection import connect, connection
 
+EXAMPLES: Final = """\b
+abstractcore "Why is the sky blue?"
+abstractcore "A date" --guided-regex '\\d{4}-\\d{2}-\\d{2}'"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("prompt", nargs=-1)
 @connection
 @click.option("-s", "--system", help="System prompt.")
@@ -42,14 +46,10 @@ def ask(
     guided_choice: tuple[str, ...],
     **options: Any,
 ) -> None:
-    r"""Answers PROMPT.
+    """Answers PROMPT.
 
     Standard input, if piped, follows the prompt. The answer goes to standard output; a constraint's proof and errors go
     to standard error.
-
-    \b
-    abstractcore "Why is the sky blue?"
-    abstractcore "A date" --guided-regex '\d{4}-\d{2}-\d{2}'
     """
     llm = connect(provider, model, base_url, wait)
     live = sys.stdout.isatty() and not as_json if stream is None else stream

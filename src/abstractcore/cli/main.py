@@ -33,6 +33,11 @@ COMMANDS: Final = {
 }
 
 EPILOG: Final = """\b
+abstractcore "Why is the sky blue?"
+git diff | abstractcore "Write a commit message"
+abstractcore "List 3 colors" --guided-json schema.json
+
+\b
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check or plan says no, 4 server unreachable, 130 interrupted."""
 
 
@@ -78,13 +83,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="abstractcore")
 def cli() -> None:
-    r"""One interface for language models: ask them, and run vLLM well.
-
-    \b
-    abstractcore "Why is the sky blue?"
-    git diff | abstractcore "Write a commit message"
-    abstractcore "List 3 colors" --guided-json schema.json
-    """
+    """One interface for language models: ask them, and run vLLM well."""
 
 
 def main() -> NoReturn:
