@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .factory import create_llm
     from .providers import VLLMProvider
     from .providers.batch import BatchItem, BatchProgress, BatchResult
+    from .structural_tag import StructuralTag
     from .tools import ToolDefinition, tool
     from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
 
@@ -77,6 +78,7 @@ __all__ = [
     "SessionError",
     "StepLimitError",
     "StreamInterruptedError",
+    "StructuralTag",
     "ToolCall",
     "ToolCallError",
     "ToolDefinition",
@@ -92,6 +94,7 @@ __all__ = [
 _MODULE_OF: Final = {
     "create_llm": "factory",
     "VLLMProvider": "providers",
+    "StructuralTag": "structural_tag",
     **dict.fromkeys(("BatchItem", "BatchProgress", "BatchResult"), "providers.batch"),
     **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
     **dict.fromkeys(("ToolDefinition", "tool"), "tools"),

@@ -26,7 +26,7 @@ class Proof(msgspec.Struct, frozen=True):
 
     holds: bool
     checker: str
-    """What checked it: ``llguidance``, ``jsonschema-rs`` or ``membership``."""
+    """What checked it: ``llguidance``, ``jsonschema-rs``, ``membership``, ``structure``; ``none`` if nothing could."""
     why: str | None = None
     """Where and how the text departs from the constraint."""
 
@@ -35,7 +35,7 @@ class Constraint(ABC):
     """Base of all constraints. Instances are immutable and compared by value."""
 
     kind: ClassVar[str]
-    """The name of the constraint in vLLM's request: ``regex``, ``json``, ``choice`` or ``grammar``."""
+    """Its name in vLLM's requests: ``regex``, ``json``, ``choice``, ``grammar`` or ``structural_tag``."""
 
     @property
     @abstractmethod
@@ -126,14 +126,23 @@ class _Matched(Constraint):
         return fits and matcher.is_accepting() and matcher.is_stopped()
 
     def trim(self, text: str) -> str | None:
+        ends, _ = self.accepted(text)
+        return text[: max(ends)] if ends else None
+
+    def accepted(self, text: str) -> tuple[frozenset[int], bool]:
+        """The lengths of the beginnings that satisfy the constraint, and whether more could follow the whole text."""
         matcher = self._matcher()
         data = text.encode("utf-8", "surrogatepass")
-        longest = 0 if matcher.is_accepting() else None
-        for position, byte in enumerate(data[: matcher.validate_tokens(list(data))], start=1):
+        fitting = matcher.validate_tokens(list(data))
+        ends = {0} if matcher.is_accepting() else set()
+        characters = 0
+        for position, byte in enumerate(data[:fitting], start=1):
             matcher.consume_token(byte)
-            if matcher.is_accepting():
-                longest = position
-        return None if longest is None else data[:longest].decode("utf-8")
+            if position == len(data) or data[position] & 0xC0 != 0x80:  # the next byte begins another character
+                characters += 1
+                if matcher.is_accepting():
+                    ends.add(characters)
+        return frozenset(ends), fitting == len(data) and not matcher.is_stopped()
 
 
 class Regex(_Matched):

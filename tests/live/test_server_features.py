@@ -69,6 +69,23 @@ def test_images_reach_a_model_that_can_t_see(tiny: VLLMProvider) -> None:
         tiny.generate("What is it?", media=[png()], max_tokens=3)
 
 
+def test_structural_tags_hold(tiny: VLLMProvider) -> None:
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    content = {"type": "json_schema", "json_schema": schema}
+    tag = {"type": "tag", "begin": "<f>", "content": content, "end": "</f>"}
+    calls = {
+        "type": "triggered_tags",
+        "triggers": ["<f"],
+        "tags": [tag],
+        "at_least_one": True,
+        "stop_after_first": True,
+    }
+    for form in (tag, calls, {"type": "repeat", "min": 2, "max": 2, "content": tag}):
+        response = tiny.generate("Call f", guided_structural_tag=form, max_tokens=60)
+        assert "<f>{" in response.content
+        assert response.metadata["constraint"]["proved"]
+
+
 def test_a_chat_model_gives_no_embeddings(tiny: VLLMProvider) -> None:
     with pytest.raises(UnsupportedFeatureError, match="gives no embeddings"):
         tiny.embed("a")

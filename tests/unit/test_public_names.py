@@ -16,7 +16,7 @@ PUBLIC = [
     "create_llm", "VLLMProvider",
     "BatchItem", "BatchProgress", "BatchResult",
     "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "ToolDefinition", "Usage", "tool",
-    "Choice", "Grammar", "JsonSchema", "Regex",
+    "Choice", "Grammar", "JsonSchema", "Regex", "StructuralTag",
     "AbstractCoreError",
     "ConfigurationError", "MissingExtraError",
     "UnsupportedFeatureError",

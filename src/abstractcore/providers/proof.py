@@ -41,6 +41,8 @@ def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict
             why=f"{proof.why}; it was sent as {spelling} and the server answered as if all were well",
             hint="the text is in the error's .text; does a proxy drop fields, or does the server read it differently?",
         )
+    if proof.checker == "none":
+        return record | {"proved": False, "unproved": proof.why}
     return record | {"checker": proof.checker}
 
 
@@ -56,11 +58,12 @@ def _trim(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[
             text=answer.content,
             constraint=constraint,
             spelling=spelling,
-            why=f"the finish reason is 'length' after {len(answer.content)} characters",
+            why=f"the finish reason is 'length' after {len(answer.content)} characters"
+            + (f" and {len(answer.reasoning)} of reasoning" if answer.reasoning else ""),
             hint=f"the partial text is in the error's .partial; give a higher limit or a bounded pattern; {tip}"
-            if tip and constraint.kind in ("regex", "grammar")
+            if tip and constraint.kind in ("regex", "grammar", "structural_tag")
             else "the partial text is in the error's .partial; give a higher limit or a bounded constraint",
         )
     cut = answer.content[len(kept) :]
     answer.content = kept
-    return {"checker": "llguidance", "trimmed": True, "cut_by": limit, "cut_text": cut}
+    return {"checker": constraint.prove(kept).checker, "trimmed": True, "cut_by": limit, "cut_text": cut}

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from ..constraint import Choice, Constraint, Grammar, JsonSchema, Regex
 from ..errors import ConfigurationError, InvalidConstraintError
+from ..structural_tag import StructuralTag
 from ..structured import ResponseModel
 from ..tools import Tool, read_choice, read_tools
 from ..types import BeamSearch, GenerateRequest, Message, OnCut, Thinking
@@ -52,6 +53,8 @@ class GenerateDefaults(TypedDict, total=False):
     guided_regex: str | None
     guided_grammar: str | None
     guided_choice: Sequence[str] | None
+    guided_structural_tag: Mapping[str, Any] | str | None
+    """Free text with tagged pieces that follow a schema, regex or grammar, in xgrammar's form."""
     on_cut: OnCut | None
     """What becomes of a constrained answer that the length limit cut. ``raise`` it, or ``trim`` it to the longest
     prefix that satisfies the constraint (regex, grammar). By default it is trimmed if the limit was the model's
@@ -112,6 +115,7 @@ GUIDED: Final[Mapping[str, Callable[[Any], Constraint]]] = {
     "guided_regex": Regex,
     "guided_grammar": Grammar,
     "guided_choice": Choice,
+    "guided_structural_tag": StructuralTag,
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from abstractcore import ConfigurationError, InvalidConstraintError
 from abstractcore.constraint import Choice, Grammar, JsonSchema, Regex
 from abstractcore.providers.request import GUIDED, GenerateOptions, build_request, timeouts_of
+from abstractcore.structural_tag import StructuralTag
 from abstractcore.types import GenerateRequest, Message
 from abstractcore.wire.call import Timeouts
 
@@ -66,6 +67,11 @@ def test_a_raw_prompt_has_no_messages() -> None:
         ("guided_regex", "a+", Regex("a+")),
         ("guided_grammar", 'root ::= "a"', Grammar('root ::= "a"')),
         ("guided_choice", ["a", "b"], Choice(["a", "b"])),
+        (
+            "guided_structural_tag",
+            {"type": "const_string", "value": "a"},
+            StructuralTag({"type": "const_string", "value": "a"}),
+        ),
     ],
 )
 def test_a_constraint(name: str, value: Any, constraint: Any) -> None:
@@ -73,7 +79,8 @@ def test_a_constraint(name: str, value: Any, constraint: Any) -> None:
 
 
 def test_all_constraints_are_tried_above() -> None:
-    assert set(GUIDED) == {"guided_json", "guided_regex", "guided_grammar", "guided_choice"}
+    named = {"guided_json", "guided_regex", "guided_grammar", "guided_choice", "guided_structural_tag"}
+    assert set(GUIDED) == named
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ...constraint import Choice, Constraint, Grammar, JsonSchema, Regex
 from ...errors import InvalidConstraintError
+from ...structural_tag import StructuralTag
 from .dialect import Dialect, Surface
 
 
@@ -28,6 +31,8 @@ def write(constraint: Constraint, surface: Surface, dialect: Dialect) -> Written
     if not is_spelled(constraint, surface):
         schema = {"name": "answer", "schema": sendable(constraint)}
         return Written({"response_format": {"type": "json_schema", "json_schema": schema}}, "response_format")
+    if isinstance(constraint, StructuralTag):
+        return _write_tag(constraint, surface, dialect)
     new = {"structured_outputs": {constraint.kind: sendable(constraint)}}
     old = {f"guided_{constraint.kind}": sendable(constraint)}
     match dialect.spelling(surface):
@@ -43,6 +48,28 @@ def write(constraint: Constraint, surface: Surface, dialect: Dialect) -> Written
 def is_spelled(constraint: Constraint, surface: Surface) -> bool:
     """Whether versions differ in how they spell this constraint."""
     return not (isinstance(constraint, JsonSchema) and surface == "chat")
+
+
+def _write_tag(constraint: StructuralTag, surface: Surface, dialect: Dialect) -> Written | None:
+    """Writes a structural tag: as ``structured_outputs`` from 0.11.1 on; the older form also to 0.10.2 and 0.11.0."""
+    tag = _with_explicit_dots(constraint.value)
+    facts = dialect.facts[0] if dialect.facts else None
+    obeyed = facts.structural_tag == "honoured" if facts else dialect.spelling(surface) == "structured_outputs"
+    if obeyed:
+        text = msgspec.json.encode(tag).decode()
+        return Written({"structured_outputs": {"structural_tag": text}}, "structured_outputs.structural_tag")
+    if facts and surface == "chat" and constraint.is_legacy and "structures" in facts.response_format_tags:
+        return Written({"response_format": tag}, "response_format")
+    return None
+
+
+def _with_explicit_dots(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        found = {name: _with_explicit_dots(value) for name, value in part.items()}
+        if found.get("type") == "regex" and isinstance(found.get("pattern"), str):
+            found["pattern"] = explicit_dots(found["pattern"])
+        return found
+    return [_with_explicit_dots(each) for each in part] if isinstance(part, list) else part
 
 
 def sendable(constraint: Constraint) -> Any:
@@ -100,7 +127,13 @@ def lift(extra_body: Mapping[str, Any]) -> tuple[Constraint | None, dict[str, An
     return (found[0] if found else None), rest
 
 
-_CONSTRAINTS: Mapping[str, Any] = {"json": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
+_CONSTRAINTS: Mapping[str, Any] = {
+    "json": JsonSchema,
+    "regex": Regex,
+    "choice": Choice,
+    "grammar": Grammar,
+    "structural_tag": StructuralTag,
+}
 
 
 def _hand_written(rest: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -122,5 +155,8 @@ def _hand_written(rest: dict[str, Any]) -> list[tuple[str, Any]]:
         if wanted["type"] != "text":  # text is what comes anyway, and the field kills the engine of 0.11.0
             schema = (wanted.get("json_schema") or {}).get("schema", {"type": "object"})
             found.append(("json", schema if wanted["type"] == "json_schema" else {"type": "object"}))
+        del rest["response_format"]
+    elif isinstance(wanted, Mapping) and wanted.get("type") == "structural_tag":
+        found.append(("structural_tag", wanted))
         del rest["response_format"]
     return found

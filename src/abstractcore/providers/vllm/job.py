@@ -41,6 +41,13 @@ def shape_constraint(draft: Draft) -> None:
     if draft.request.constraint is None:
         return
     written = write(draft.request.constraint, draft.surface, draft.dialect)
+    if written is None and draft.request.constraint.kind == "structural_tag":
+        raise draft.refuse(
+            "guided_structural_tag",
+            why="vLLM obeys structural tags from 0.11.1 on; 0.10.2 and 0.11.0 take the older form, with structures and"
+            " triggers, on chats",
+            alternatives=["guided_regex, guided_grammar or guided_json", "a newer server"],
+        )
     if written is None:
         raise draft.refuse(
             f"guided_{draft.request.constraint.kind}",

@@ -126,15 +126,21 @@ def test_the_format_that_kills_an_engine_is_left_out() -> None:
     "written",
     [
         {"structured_outputs": {"regex": "a", "whitespace_pattern": " "}},
-        {"structured_outputs": {"structural_tag": "{}"}},
         {"structured_outputs": {}},
         {"structured_outputs": "a"},
-        {"response_format": {"type": "structural_tag"}},
         {"response_format": "json"},
     ],
 )
 def test_what_can_not_be_proved_stays_as_it_is(written: dict[str, Any]) -> None:
     assert lift(written) == (None, written)
+
+
+@pytest.mark.parametrize(
+    "written", [{"structured_outputs": {"structural_tag": "{}"}}, {"response_format": {"type": "structural_tag"}}]
+)
+def test_a_structural_tag_without_content_is_refused(written: dict[str, Any]) -> None:
+    with pytest.raises(InvalidConstraintError, match="structural tag"):
+        lift(written)
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ def test_a_constraint_by_hand_is_negotiated_whatever_its_spelling(release: str, 
 
 @pytest.mark.parametrize(
     "extra",
-    [{"response_format": {"type": "structural_tag", "structures": []}, "structured_outputs": {"structural_tag": "{}"}}],
+    [{"response_format": {"type": "new"}, "structured_outputs": {"regex": "a", "whitespace_pattern": " "}}],
 )
 def test_a_request_that_would_wedge_the_server_is_never_sent(extra: dict[str, Any]) -> None:
     server = replaying("0.12.0")
