@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from ..types import GenerateResponse
+from .answering import answer_options, answering
 from .connection import connect, connection
 
 EXAMPLES: Final = """\b
@@ -20,30 +20,17 @@ abstractcore "A date" --guided-regex '\\d{4}-\\d{2}-\\d{2}'"""
 @click.command(epilog=EXAMPLES)
 @click.argument("prompt", nargs=-1)
 @connection
-@click.option("-s", "--system", help="System prompt.")
 @click.option("--stream/--no-stream", default=None, help="Print while it is generated.  [default: on a terminal]")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON; one line a chunk when streamed.")
-@click.option("-t", "--temperature", type=float)
-@click.option("--max-tokens", type=click.IntRange(min=1))
-@click.option("--seed", type=int)
-@click.option("--guided-json", type=click.Path(path_type=Path), metavar="FILE", help="JSON Schema to hold it to.")
-@click.option("--guided-regex", metavar="REGEX", help="Regular expression to hold it to.")
-@click.option("--guided-grammar", type=click.Path(path_type=Path), metavar="FILE", help="Grammar, GBNF or Lark.")
-@click.option("--guided-choice", multiple=True, metavar="TEXT", help="One of several answers; repeat it.")
-@click.option("--on-cut", type=click.Choice(["raise", "trim"]), help="What becomes of a constrained answer cut short.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="For the whole answer.")
+@answering
 def ask(
     prompt: tuple[str, ...],
     provider: str | None,
     model: str | None,
     base_url: str | None,
     wait: float | None,
-    system: str | None,
     stream: bool | None,
     as_json: bool,
-    guided_json: Path | None,
-    guided_grammar: Path | None,
-    guided_choice: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Answers PROMPT.
@@ -53,15 +40,7 @@ def ask(
     """
     llm = connect(provider, model, base_url, wait)
     live = sys.stdout.isatty() and not as_json if stream is None else stream
-    answer = llm.generate(
-        _prompt(prompt),
-        stream=live,
-        system_prompt=system,
-        guided_json=_read(guided_json),
-        guided_grammar=_read(guided_grammar),
-        guided_choice=guided_choice or None,
-        **options,
-    )
+    answer = llm.generate(_prompt(prompt), stream=live, **answer_options(**options))
     if isinstance(answer, Iterator):
         _print_stream(answer, as_json=as_json)
     else:
@@ -76,13 +55,6 @@ def _prompt(words: tuple[str, ...]) -> str:
     if not text:
         raise click.UsageError("there is no prompt: give one as an argument or on standard input")
     return text
-
-
-def _read(path: Path | None) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8") if path else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"can't read {path}: {error}") from error
 
 
 def _print_whole(answer: GenerateResponse, *, as_json: bool) -> None:

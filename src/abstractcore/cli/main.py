@@ -27,6 +27,7 @@ class Row(NamedTuple):
 COMMANDS: Final = {
     "adapters": Row("adapters", "List, load and unload LoRA adapters."),
     "ask": Row("ask", "Answer a prompt (the default command)."),
+    "batch": Row("batch", "Answer a file of prompts, many at once."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "models": Row("models", "List what the server serves."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),

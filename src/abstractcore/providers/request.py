@@ -155,7 +155,9 @@ def build_request(prompt: str | None, options: Mapping[str, Any]) -> GenerateReq
     if given.get("media"):
         messages = attach(messages, given["media"])
     beam = beam_of(given)
-    response_model = ResponseModel(given["response_model"]) if "response_model" in given else None
+    response_model = given.get("response_model")
+    if response_model is not None and not isinstance(response_model, ResponseModel):
+        response_model = ResponseModel(response_model)
     extra_body = dict(given.get("extra_body", {}))
     request = GenerateRequest(
         messages=messages,

@@ -28,7 +28,7 @@ class BatchCalls:
 
         @property
         def _async(self) -> AsyncDriver: ...
-        def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]: ...
+        def _plan_answer(self, request: GenerateRequest) -> Plan[GenerateResponse]: ...
 
     def generate_batch(
         self,
@@ -37,6 +37,7 @@ class BatchCalls:
         concurrency: int | None = None,
         resume: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[BatchProgress], None] | None = None,
+        response_model: Any = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchResult:
         """Answers many prompts, as many at once as the server takes.
@@ -54,6 +55,8 @@ class BatchCalls:
                 and only what is missing or failed is asked. A file of other prompts or options is refused.
             progress: Called with the state after each item; ``True`` writes it to standard error, ``False`` does not.
                 By default it is shown if standard error is a terminal.
+            response_model: A pydantic class, or any type that pydantic validates; its instances are in the
+                responses' ``parsed``.
             options: ``GenerateOptions`` for all items.
 
         Returns:
@@ -67,7 +70,14 @@ class BatchCalls:
         from .engine import run_blocking
 
         return run_blocking(
-            self.agenerate_batch(prompts, concurrency=concurrency, resume=resume, progress=progress, **options)
+            self.agenerate_batch(
+                prompts,
+                concurrency=concurrency,
+                resume=resume,
+                progress=progress,
+                response_model=response_model,
+                **options,
+            )
         )
 
     async def agenerate_batch(
@@ -77,6 +87,7 @@ class BatchCalls:
         concurrency: int | None = None,
         resume: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[BatchProgress], None] | None = None,
+        response_model: Any = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchResult:
         """Like ``generate_batch``. Cancelling it aborts what is in flight, on the server too."""
@@ -86,12 +97,12 @@ class BatchCalls:
 
         if concurrency is not None and concurrency < 1:
             raise ConfigurationError(f"concurrency must be at least 1; it is {concurrency}")
-        source = entries(prompts, {**self._defaults, **options})
+        source = entries(prompts, {**self._defaults, **options, "response_model": response_model})
         journal = Journal(resume) if resume is not None else None
         bar = ProgressBar() if progress is True or (progress is None and sys.stderr.isatty()) else None
         engine = Engine(
             source,
-            lambda request: self._async.run(self._plan_generate(request)),
+            lambda request: self._async.run(self._plan_answer(request)),
             None if concurrency else lambda: self._async.run(self._plan_server_load()),
             concurrency=concurrency,
             model=self.model,

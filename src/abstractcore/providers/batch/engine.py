@@ -65,7 +65,7 @@ class Engine:
         self._items: dict[int, BatchItem] = {}
         self._again: deque[Entry] = deque()
         """Items that an earlier run took and did not finish."""
-        self._is_dry = False
+        self._is_dry = self._is_steered = False
         self._workers = self._in_flight = self._most = 0
         self._failed = self._resumed = self._tokens = 0
         self._started = time.monotonic()
@@ -103,7 +103,12 @@ class Engine:
                 raise journal.refuse(f"item {entry.index} had another prompt or other options")
             if None not in (known.model, mine.model) and known.model != mine.model:
                 raise journal.refuse(f"item {entry.index} was asked of {known.model!r}, not of {mine.model!r}")
-            self._items[entry.index] = BatchItem(index=entry.index, response=known.response, resumed=True)
+            response = _read_again(known.response, entry.request)
+            if response is None:
+                journal.forget(entry.index)
+                self._again.append(entry)
+                continue
+            self._items[entry.index] = BatchItem(index=entry.index, response=response, resumed=True)
             self._resumed += 1
         journal.begin()
 
@@ -140,7 +145,7 @@ class Engine:
         try:
             return BatchItem(index=entry.index, response=await self._answer(entry.request))
         except AbstractCoreError as error:
-            if self._load and isinstance(error, RateLimitError | ServerOverloadedError):
+            if self._is_steered and isinstance(error, RateLimitError | ServerOverloadedError):
                 self._limit = max(1, self._limit // 2)
             return BatchItem(index=entry.index, error=_without_frames(error))
         finally:
@@ -164,6 +169,7 @@ class Engine:
             asked = time.monotonic()
             load = await self._load()
             if load is not None:
+                self._is_steered = True
                 self._limit = next_concurrency(load, self._limit)
                 self._staff()
             took = time.monotonic() - asked
@@ -182,6 +188,16 @@ class Engine:
                     seconds=time.monotonic() - self._started,
                 )
             )
+
+
+def _read_again(response: GenerateResponse | None, request: GenerateRequest | None) -> GenerateResponse | None:
+    """A response of an earlier run, its instance made anew; ``None`` if the response model refuses it by now."""
+    if response is not None and request is not None and request.response_model is not None:
+        try:
+            response.parsed = request.response_model.read(response.content)
+        except ValueError:
+            return None
+    return response
 
 
 def _without_frames(error: AbstractCoreError) -> AbstractCoreError:

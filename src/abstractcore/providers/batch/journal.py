@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -39,8 +40,12 @@ class Record(Struct, kw_only=True, omit_defaults=True):
 
 _DECODER: Final = msgspec.json.Decoder(Record)
 _BEGINNING: Final = b'{"index":'
-_NOT_DIGESTED: Final = frozenset({"timeout", "allow_unknown", "request_id"})
-"""What may change between a run and its resumption: it doesn't change what is asked."""
+_NOT_DIGESTED: Final = frozenset(
+    {"timeout", "allow_unknown", "request_id", "priority", "check_length", "max_retries", "response_model"}
+)
+"""What may change between a run and its resumption: it doesn't change what is asked. A response model does by its
+schema, which is in the constraint.
+"""
 
 
 class Journal:
@@ -61,7 +66,7 @@ class Journal:
             raise ConfigurationError(f"can't open {self.path} for writing", why=str(error)) from error
         try:
             self._check()
-            self._keep: list[bytes] = []
+            self._keep: dict[int, bytes] = {}
             self._must_mend = False
             self.answered = self._read()
             """What earlier runs have answers to, by index. Failed items are asked again, so they are forgotten."""
@@ -72,12 +77,17 @@ class Journal:
     def begin(self) -> None:
         """Gets the file ready for more: only whole lines with an answer stay in it."""
         if self._must_mend:
-            self._replace(self._keep)
-        self._keep = []
+            self._replace(self._keep.values())
+        self._keep = {}
+
+    def forget(self, index: int) -> None:
+        """Before ``begin``: the item is to be asked again."""
+        del self.answered[index], self._keep[index]
+        self._must_mend = True
 
     def write(self, record: Record) -> None:
         """Adds a line; it is the operating system's when this returns, so the death of the process can't take it."""
-        response = record.response and structs.replace(record.response, raw_body=None)
+        response = record.response and structs.replace(record.response, raw_body=None, parsed=None)
         line = memoryview(msgspec.json.encode(structs.replace(record, response=response)) + b"\n")
         while line:
             line = line[os.write(self._fd, line) :]
@@ -126,11 +136,11 @@ class Journal:
                 ) from error
             if record.response is not None:
                 answered[record.index] = record
-                self._keep.append(line)
+                self._keep[record.index] = line
         self._must_mend = bool(tail) or len(self._keep) < len(lines)
         return answered
 
-    def _replace(self, lines: list[bytes]) -> None:
+    def _replace(self, lines: Iterable[bytes]) -> None:
         """Puts a file with these lines in the old one's place: at once, or not at all."""
         fresh = self.path.with_name(f"{self.path.name}.tmp")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, stat.S_IMODE(os.fstat(self._fd).st_mode))
@@ -173,6 +183,8 @@ def digest(request: GenerateRequest) -> str:
         for name, value in structs.asdict(request).items()
         if name not in _NOT_DIGESTED and value != _EMPTY[name]
     }
+    if request.tools:
+        given["tools"] = [(tool.name, tool.description, tool.parameters, tool.strict) for tool in request.tools]
     try:
         return sha256(msgspec.json.encode(given, enc_hook=_plain, order="deterministic")).hexdigest()[:32]
     except (NotImplementedError, TypeError) as error:
@@ -186,8 +198,4 @@ def digest(request: GenerateRequest) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Constraint):
         return [value.kind, value.value]
-    if isinstance(value, type) and hasattr(value, "model_json_schema"):
-        return value.model_json_schema()
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
     raise NotImplementedError(f"it is {type(value).__name__}")

@@ -8,13 +8,15 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 from ...errors import AbstractCoreError
+from ...structured import ResponseModel
+from ...tools import read_tools
 from ...types import GenerateRequest, Message
 from ..request import GUIDED, build_request, check_names
 
 Prompt: TypeAlias = str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any]
 """A prompt, a conversation, or a dict of ``prompt`` and/or options of ``generate`` that hold for this item only."""
 
-_GROUPS: Final = (frozenset(GUIDED), frozenset({"max_output_tokens", "max_tokens"}))
+_GROUPS: Final = (frozenset({*GUIDED, "response_model"}), frozenset({"max_output_tokens", "max_tokens"}))
 """Options of which only one can be given: one for an item takes the place of any for the batch."""
 
 
@@ -43,8 +45,13 @@ def entries(prompts: Iterable[Prompt], shared: Mapping[str, Any]) -> Iterator[En
             f"prompts is an iterable of prompts, not {type(prompts).__name__}; put a single one into a list"
         )
     check_names(shared)
-    build_request("?", {name: value for name, value in shared.items() if name != "messages"})
-    return (_entry(index, prompt, shared) for index, prompt in enumerate(prompts))
+    options = dict(shared)
+    if options.get("response_model") is not None:  # what takes long to make is made once
+        options["response_model"] = ResponseModel(options["response_model"])
+    if options.get("tools"):
+        options["tools"] = read_tools(options["tools"])
+    build_request("?", {name: value for name, value in options.items() if name != "messages"})
+    return (_entry(index, prompt, options) for index, prompt in enumerate(prompts))
 
 
 def _entry(index: int, item: Prompt, shared: Mapping[str, Any]) -> Entry:

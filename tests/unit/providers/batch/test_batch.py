@@ -153,6 +153,30 @@ async def test_concurrency_follows_the_server(
     assert result.concurrency == 64
 
 
+async def test_a_server_that_refuses_for_its_load_gets_less(
+    llm: VLLMProvider, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abstractcore.providers.batch.engine._FIRST_LOOK", 0.0)
+    monkeypatch.setattr("abstractcore.providers.endpoint.RetryPolicy.after_answer", lambda *given: None)
+    server.metrics = lambda: 'vllm:num_requests_running{e="0"} 0.0\nvllm:num_requests_waiting{e="0"} 0.0\n'
+    server.hold.clear()
+    for number in range(3):
+        server.gates[f"p{number}"] = asyncio.Event()
+    server.fail = lambda prompt: 429 if prompt in server.gates else None
+    running = asyncio.create_task(llm.agenerate_batch([f"p{i}" for i in range(60)], **QUIET))
+    await until(lambda: server.in_flight == 16)
+    for _ in range(50):
+        await asyncio.sleep(0)  # it looks at the load
+    for gate in server.gates.values():
+        gate.set()
+    await until(lambda: server.in_flight == 13)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert server.in_flight == 13  # 16 allowed before, 2 now: nobody takes the place of those that were refused
+    server.hold.set()
+    assert len((await running).failures) == 3
+
+
 def test_a_silent_server_gets_sixteen_at_once(llm: VLLMProvider, server: FakeServer) -> None:
     server.delay = lambda prompt: 0.001
     result = llm.generate_batch([f"p{i}" for i in range(64)], **QUIET)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import RootModel, model_validator
 
 from abstractcore.constraint import Regex
 from abstractcore.errors import ConfigurationError
@@ -151,6 +152,30 @@ def test_more_prompts_than_before_are_just_more_to_do(llm: VLLMProvider, server:
 def test_a_time_limit_may_change_between_runs(llm: VLLMProvider, file: Path) -> None:
     run(llm, file, timeout=5)
     assert all(item.resumed for item in run(llm, file, timeout=50))
+
+
+def test_instances_are_made_anew(llm: VLLMProvider, server: FakeServer, file: Path) -> None:
+    class Word(RootModel[str]):
+        pass
+
+    class Picky(RootModel[str]):
+        @model_validator(mode="after")
+        def _picky(self) -> Picky:
+            if self.root == "B":
+                raise ValueError("not this one")
+            return self
+
+    prompts = ['"a"', '"b"', '"c"']
+    first = run(llm, file, prompts, response_model=Word)
+    assert [item.response.parsed for item in first] == [Word("A"), Word("B"), Word("C")]
+    server.prompts.clear()
+    again = run(llm, file, prompts, response_model=Word)
+    assert [item.response.parsed for item in again] == [Word("A"), Word("B"), Word("C")]
+    assert not server.prompts
+    Picky.__name__ = Picky.__qualname__ = "Word"  # the same schema, which has the name in it
+    third = run(llm, file, prompts, response_model=Picky, max_retries=0)
+    assert [item.index for item in third if item.resumed] == [0, 2]
+    assert [item.index for item in third.failures] == [1]
 
 
 @pytest.mark.parametrize("content", [b"not json\n", b'{"a": 1}\n', b"notes", b'{"index":0,"digest":"x"}{}\n'])
