@@ -13,7 +13,6 @@ from ..errors import ConnectionFailedError
 from .answering import answer_options, answering
 from .connection import connect, connection
 
-
 EXAMPLES: Final = """\b
 abstractcore batch prompts.jsonl -o answers.jsonl --max-tokens 200
 abstractcore batch prompts.jsonl -o answers.jsonl --max-tokens 200 --resume"""
