@@ -175,10 +175,10 @@ def _emulate_beam(draft: Draft, beam: BeamSearch) -> None:
     power = f"{beam.length_penalty:g}"
     keep = None if draft.request.n == beam.width else draft.request.n
     _sample(draft, beam.width, keep=keep, length_penalty=beam.length_penalty, feature="use_beam_search")
-    draft.metadata["emulated"] = {
-        "use_beam_search": f"{beam.width} sampled candidates, the likeliest first: their token log probabilities are"
+    draft.metadata.setdefault("emulated", {})["use_beam_search"] = (
+        f"{beam.width} sampled candidates, the likeliest first: their token log probabilities are"
         f" summed and divided by their length to the power of {power}; equal ones are given once, cut ones come last"
-    }
+    )
 
 
 def _best_of(draft: Draft, candidates: int) -> None:
@@ -191,9 +191,9 @@ def _best_of(draft: Draft, candidates: int) -> None:
         draft.fields["best_of"] = candidates
         return
     _sample(draft, candidates, keep=draft.request.n, length_penalty=0.0, feature="best_of")
-    draft.metadata["emulated"] = {
-        "best_of": f"{candidates} candidates were asked for as n; the likeliest by summed log probability were kept"
-    }
+    draft.metadata.setdefault("emulated", {})["best_of"] = (
+        f"{candidates} candidates were asked for as n; the likeliest by summed log probability were kept"
+    )
 
 
 def _sample(draft: Draft, candidates: int, *, keep: int | None, length_penalty: float, feature: str) -> None:

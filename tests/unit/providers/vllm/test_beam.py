@@ -229,3 +229,10 @@ def test_candidates_without_log_probabilities_can_t_be_ranked() -> None:
         ranked([candidate(0, "a", -1.0), candidate(1, "b")])
     with pytest.raises(ProviderAPIError, match="1 came"):
         ranked([candidate(0, "a", -math.inf)], wanted=2)
+
+
+@pytest.mark.parametrize("choice", ["required", "get_n"])
+def test_a_tool_that_must_be_called_is_a_constraint_and_refused(choice: str) -> None:
+    tool = {"type": "function", "function": {"name": "get_n", "description": "x", "parameters": {"type": "object"}}}
+    with pytest.raises(UnsupportedFeatureError, match="tools with use_beam_search"):
+        ask(Replay("0.32.0"), use_beam_search=True, n=2, tools=[tool], tool_choice=choice)
