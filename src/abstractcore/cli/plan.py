@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "abstractcore.plan/1"
 REFUSED: Final = 3
 _PASSED = ("context", "concurrency", "adapters", "lora_rank", "tp", "pp", "replicas", "utilization", "max_num_seqs",
-           "max_num_batched_tokens", "dtype", "quantization", "kv_cache_dtype", "enforce_eager")  # fmt: skip
+           "max_num_batched_tokens", "dtype", "quantization", "kv_cache_dtype", "enforce_eager", "as_is")  # fmt: skip
 
 
 @click.command()
@@ -40,6 +40,7 @@ _PASSED = ("context", "concurrency", "adapters", "lora_rank", "tp", "pp", "repli
 @click.option(
     "--kv-cache-dtype", type=click.Choice(["auto", "fp8", "fp8_e4m3", "fp8_e5m2", "bfloat16"]), help="Of the cache."
 )
+@click.option("--as-is", is_flag=True, help="Judge these flags with vLLM's defaults for all others; choose nothing.")
 @click.option("--enforce-eager/--no-enforce-eager", default=None, help="Without or with CUDA graphs.")
 @click.option(
     "--kv-memory",
@@ -127,20 +128,40 @@ def _make(
     from ..deploy.plan import make_plan
     from ..settings import cache_dir
 
-    made = make_plan(card, cards, wish, version=version)
-    release = ".".join(map(str, made.version))
-    path = startup_log.record_path(cache_dir(), card.name, cards[0].name, release)
     if log is not None:
-        found = startup_log.read_log(log.read_text(encoding="utf-8", errors="replace"))
-        measured = startup_log.as_measured(found, made.chosen.flags)
-        startup_log.save(path, measured)
-        click.echo(f"learned from {log}: {', '.join(f'{k} {v:g}' for k, v in found.items())}", err=True)
-    else:
-        known = startup_log.load(path, made.chosen.flags)
-        if known is None:
-            return made
-        measured = known
-    return make_plan(card, cards, wish, version=version, measured=measured)
+        return _learn(card, cards, wish, version, log)
+    made = make_plan(card, cards, wish, version=version)
+    path = startup_log.record_path(cache_dir(), card.name, cards[0].name, _release(made))
+    known = startup_log.load(path, made.chosen.flags)
+    return make_plan(card, cards, wish, version=version, measured=known) if known else made
+
+
+def _learn(
+    card: ModelCard, cards: tuple[Gpu, ...], wish: Wish, version: tuple[int, int, int] | None, log: Path
+) -> Plan:
+    from math import ceil
+
+    from ..deploy import startup_log
+    from ..deploy.plan import make_plan
+    from ..settings import cache_dir
+    from ..vllm_facts import parse_version
+
+    text = log.read_text(encoding="utf-8", errors="replace")
+    found = startup_log.read_log(text)
+    wrote = startup_log.version_in(text)
+    release = version or (parse_version(wrote) if wrote else None)
+    launched = make_plan(card, cards, startup_log.wish_in(text, wish) or wish, version=release)
+    flags = launched.chosen.flags
+    budget = ceil(min(gpu.total for gpu in cards) * flags.utilization)
+    measured = startup_log.as_measured(found, flags, budget)
+    path = startup_log.record_path(cache_dir(), card.name, cards[0].name, _release(launched))
+    startup_log.save(path, flags, measured)
+    click.echo(f"learned from {log}: {', '.join(f'{name} {value:g}' for name, value in found.items())}", err=True)
+    return make_plan(card, cards, wish, version=release, measured=measured)
+
+
+def _release(made: Plan) -> str:
+    return ".".join(map(str, made.version))
 
 
 def document(made: Plan, warnings: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Wish:
     kv_cache_dtype: str | None = None
     enforce_eager: bool | None = None
     kv_cache_memory: int | None = None
+    as_is: bool = False
+    """Judge these flags with vLLM's own defaults for all others; choose nothing."""
 
 
 def dtype_for(card: ModelCard, gpus: Sequence[Gpu], asked: str | None) -> str:
@@ -98,7 +100,7 @@ class _Search:
 
     def divisions(self) -> Iterator[tuple[int, int]]:
         """Tensor- and pipeline-parallel sizes to consider; a pipeline only where tensors can't be divided so far."""
-        if self.wish.tp is not None or self.wish.pp is not None:
+        if self.wish.tp is not None or self.wish.pp is not None or self.wish.as_is:
             yield self.wish.tp or 1, self.wish.pp or 1
             return
         legal = [tp for tp in range(1, self.count + 1) if _is_legal(self.card, tp)] or [1]
@@ -109,6 +111,8 @@ class _Search:
 
     def tuned(self, tp: int, pp: int) -> Assessment:
         """A launch with these ranks, and the other flags as they suit it."""
+        if self.wish.as_is:
+            return self.assess(self.flags(tp, pp))
         judged = self.judged(self.flags(tp, pp))
         if judged.verdict == "TIGHT" and self.wish.utilization is None:
             for lower in (0.90, 0.88, 0.85, 0.80):
@@ -150,7 +154,7 @@ class _Search:
         if self.facts.old_engine:
             tokens = max(tokens, length)
         tokens = wish.max_num_batched_tokens or tokens
-        fixed = wish.tp is not None or wish.pp is not None
+        fixed = wish.tp is not None or wish.pp is not None or wish.as_is
         old = self.facts.old_engine and min(card.capability for card in self.gpus) < (8, 0)
         given = wish.kv_cache_memory
         return Flags(
@@ -173,7 +177,7 @@ class _Search:
     def share(self) -> float:
         """The release's default share of a card, or less if less is free."""
         free = [gpu.free / gpu.total for gpu in self.gpus if gpu.free is not None and gpu.total]
-        if free and min(free) < self.facts.utilization:
+        if free and min(free) < self.facts.utilization and not self.wish.as_is:
             return max(0.1, int((min(free) - 0.02) * 100) / 100)
         return self.facts.utilization
 

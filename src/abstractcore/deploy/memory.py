@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from ..vllm_facts.gpus import GIB
@@ -84,9 +84,15 @@ class Measured:
     activation: int | None = None
     non_torch: int | None = None
     graphs: int | None = None
-    kv: int | None = None
-    flags: str = ""
-    """The flags that the terms belong to."""
+    used: int | None = None
+    """What of the budget did not go to the cache."""
+    max_num_seqs: int = 0
+    max_num_batched_tokens: int = 0
+
+    def of(self, flags: Flags) -> Measured:
+        """What holds for a launch: its peak only with the same limits of a step."""
+        same = (flags.max_num_seqs, flags.max_num_batched_tokens) == (self.max_num_seqs, self.max_num_batched_tokens)
+        return self if same else replace(self, activation=None, used=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ def rank(
     card: ModelCard, flags: Flags, gpu: Gpu, facts: SizingFacts, *, stage: int = 0, measured: Measured | None = None
 ) -> Rank:
     """All terms of a rank of one stage."""
-    known = measured or Measured()
+    known = measured.of(flags) if measured else Measured()
     budget = ceil(gpu.total * flags.utilization)
     parts = {
         "weights": weights(card, flags, stage) if known.weights is None else exact(known.weights),
@@ -231,8 +237,8 @@ def rank(
     outside = _outside(flags, gpu, facts, card) + (NOTHING if facts.graphs_counted else parts["graphs"])
     if flags.kv_cache_memory is not None:
         kv = exact(flags.kv_cache_memory)
-    elif known.kv is not None:
-        kv = exact(known.kv)
+    elif known.used is not None:
+        kv = exact(budget - known.used)
     else:
         kv = Estimate(budget - needed.high, budget - needed.best, budget - needed.low)
     return Rank(stage, gpu.total, budget, outside=outside, kv=kv, **parts)

@@ -49,11 +49,17 @@ class Plan:
         """Environment variables of the server."""
         found = {"VLLM_USE_V1": "0"} if self.facts.old_engine and _oldest(self.gpus) < (8, 0) else {}
         flags = self.chosen.flags
-        if self.gpus[0].is_cpu and flags.kv_cache_memory is not None:
-            found["VLLM_CPU_KVCACHE_SPACE"] = f"{flags.kv_cache_memory / GIB:g}"
+        if self._cache_by_environment and flags.kv_cache_memory:
+            found["VLLM_CPU_KVCACHE_SPACE"] = str(flags.kv_cache_memory // GIB)
         if flags.lora_slots:
             found["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         return found
+
+    @property
+    def _cache_by_environment(self) -> bool:
+        """All releases take the size of a CPU's cache from the environment, but only in whole GiB."""
+        size = self.chosen.flags.kv_cache_memory
+        return self.gpus[0].is_cpu and size is not None and size % GIB == 0
 
     def arguments(self) -> tuple[str, ...]:
         """The arguments of ``vllm serve`` after the model."""
@@ -70,7 +76,7 @@ class Plan:
             found += ["--quantization", flags.quantization]
         if flags.kv_cache_dtype != "auto":
             found += ["--kv-cache-dtype", flags.kv_cache_dtype]
-        if flags.kv_cache_memory is not None and not self.gpus[0].is_cpu:
+        if flags.kv_cache_memory is not None and not self._cache_by_environment:
             found += ["--kv-cache-memory-bytes", str(flags.kv_cache_memory)]
         if flags.enforce_eager:
             found.append("--enforce-eager")
@@ -159,8 +165,8 @@ def _smallest_change(
     if refused.longest >= 256 and wish.context:
         length = refused.longest // 16 * 16
         tries.append((f"--context {length}", replace(wish, context=length)))
-    if wish.tp is not None:
-        tries.append(("leave the ranks to the plan", replace(wish, tp=None, pp=None, replicas=None)))
+    if wish.tp is not None or wish.as_is:
+        tries.append(("leave the ranks to the plan", replace(wish, tp=None, pp=None, replicas=None, as_is=False)))
     tries.append(("--max-num-seqs 16", replace(wish, max_num_seqs=16)))
     if min(gpu.number for gpu in gpus) >= 89:
         tries.append(("--kv-cache-dtype fp8", replace(wish, kv_cache_dtype="fp8", max_num_seqs=16)))
@@ -171,7 +177,7 @@ def _smallest_change(
 
 
 def _more_gpus(card: ModelCard, gpus: Sequence[Gpu], wish: Wish, facts: SizingFacts) -> str | None:
-    free = replace(wish, tp=None, pp=None, replicas=None)
+    free = replace(wish, tp=None, pp=None, replicas=None, as_is=False)
     for count in (2, 4, 8, 16):
         if count > len(gpus) and choose(card, [gpus[0]] * count, free, facts)[0].verdict != "REFUSE":
             return f"{count}x{gpus[0].name}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import ConfigurationError
 from ..vllm_facts.gpus import GIB
+from .choose import Wish
 from .memory import Flags, Measured
 
 _NUMBER: Final = r"([\d.,]+)"
@@ -25,6 +27,10 @@ _ACTUAL: Final = re.compile(
     rf"non-torch memory, and {_NUMBER} GiB for CUDAGraph"
 )
 _PEAK: Final = re.compile(rf"PyTorch activation peak memory takes {_NUMBER} ?GiB")
+_ARGUMENTS: Final = re.compile(r"non-default args: (\{.*\})")
+_SAME: Final = {"tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "utilization": "gpu_memory_utilization",
+                "max_num_seqs": "max_num_seqs", "max_num_batched_tokens": "max_num_batched_tokens", "dtype": "dtype",
+                "quantization": "quantization", "kv_cache_dtype": "kv_cache_dtype"}  # fmt: skip
 _VERSION: Final = re.compile(r"vLLM (?:API server )?version (\d+\.\d+\.\d+)|LLM engine \(v(\d+\.\d+\.\d+)")
 
 
@@ -68,22 +74,68 @@ def _float(text: str) -> float:
     return float(text.replace(",", "").rstrip("."))
 
 
-def as_measured(found: Mapping[str, float], flags: Flags) -> Measured:
-    """Measured terms in bytes. The cache's size holds for the same flags only."""
+def arguments_in(text: str) -> dict[str, Any]:
+    """The arguments that a log says the server was started with."""
+    match = _ARGUMENTS.search(text)
+    try:
+        found = ast.literal_eval(match[1]) if match else {}
+    except (ValueError, SyntaxError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def wish_in(text: str, wish: Wish) -> Wish | None:
+    """The launch that wrote a log, to be judged as it was; ``None`` if the log does not say.
+
+    Args:
+        text: The log.
+        wish: What the user asks for; it fills in what the log leaves open.
+    """
+    found = arguments_in(text)
+    if not found:
+        return None
+    return replace(
+        wish,
+        as_is=True,
+        context=found.get("max_model_len", wish.context),
+        adapters=int(found.get("max_loras", 1)) if found.get("enable_lora") else 0,
+        lora_rank=int(found.get("max_lora_rank", wish.lora_rank)),
+        enforce_eager=bool(found.get("enforce_eager", False)),
+        kv_cache_memory=found.get("kv_cache_memory_bytes", wish.kv_cache_memory),
+        **{ours: found.get(theirs, getattr(wish, ours)) for ours, theirs in _SAME.items()},
+    )
+
+
+def as_measured(found: Mapping[str, float], flags: Flags, budget: int) -> Measured:
+    """Measured terms, in bytes.
+
+    Args:
+        found: From ``read_log``.
+        flags: The launch that they belong to.
+        budget: What it could take of a GPU.
+    """
 
     def size(name: str) -> int | None:
         return int(found[name] * GIB) if name in found else None
 
+    kv = size("kv")
     return Measured(
-        size("weights"), size("activation"), size("non_torch"), size("graphs"), size("kv"), flags_key(flags)
+        weights=size("weights"),
+        activation=size("activation"),
+        non_torch=size("non_torch"),
+        graphs=size("graphs"),
+        used=budget - kv if kv is not None and flags.kv_cache_memory is None else None,
+        max_num_seqs=flags.max_num_seqs,
+        max_num_batched_tokens=flags.max_num_batched_tokens,
     )
 
 
 def flags_key(flags: Flags) -> str:
-    """What of a launch its measured terms depend on."""
-    kept = asdict(flags)
-    kept.pop("replicas")
-    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    """What of a launch its measured terms depend on, other than the limits of a step."""
+    return (
+        f"tp{flags.tp} pp{flags.pp} {flags.dtype} {flags.quantization or 'as stored'} {flags.kv_cache_dtype} "
+        f"{'eager' if flags.enforce_eager else 'graphs'} lora {flags.lora_slots}x{flags.lora_rank}"
+    )
 
 
 def record_path(folder: Path, model: str, gpu: str, version: str) -> Path:
@@ -92,16 +144,16 @@ def record_path(folder: Path, model: str, gpu: str, version: str) -> Path:
     return folder / "plans" / f"{name}-{sha256(model.encode()).hexdigest()[:8]}.json"
 
 
-def save(path: Path, measured: Measured) -> None:
-    """Keeps measured terms, beside those of other flags."""
+def save(path: Path, flags: Flags, measured: Measured) -> None:
+    """Keeps measured terms, beside those of other launches."""
     records = _records(path)
-    records[measured.flags] = asdict(measured)
+    records[flags_key(flags)] = asdict(measured)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(records, indent=1), encoding="utf-8")
 
 
 def load(path: Path, flags: Flags) -> Measured | None:
-    """What was measured with these flags, if anything."""
+    """What was measured with a launch like this, if anything."""
     record = _records(path).get(flags_key(flags))
     return Measured(**record) if record else None
 

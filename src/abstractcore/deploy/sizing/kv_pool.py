@@ -6,7 +6,7 @@ Follows vLLM 0.32 (``v1/core/kv_cache_utils.py``) step by step, since its intege
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from ...vllm_facts.sizing import TokenCount
@@ -19,11 +19,11 @@ class Group:
     """Layers that share one block table."""
 
     layers: tuple[CachedLayer, ...]
+    pages: frozenset[Page] = field(init=False)
+    """The different pages of its layers."""
 
-    @property
-    def pages(self) -> tuple[Page, ...]:
-        """The pages of its layers."""
-        return tuple(entry.page for entry in self.layers)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pages", frozenset(entry.page for entry in self.layers))
 
     def blocks_per_request(self, length: int, in_flight: int) -> int:
         """Blocks that one request holds of this group."""
@@ -36,11 +36,19 @@ class Pool:
 
     groups: tuple[Group, ...]
     stages: tuple[range, ...]
+    sizes: tuple[int, ...] = field(init=False)
+    """Bytes of one block on a rank of each stage."""
+
+    def __post_init__(self) -> None:
+        sizes = tuple(
+            max((sum(e.page.size for e in group.layers if e.layer in mine) for group in self.groups), default=0)
+            for mine in self.stages
+        )
+        object.__setattr__(self, "sizes", sizes)
 
     def bytes_per_block(self, stage: int = 0) -> int:
         """Bytes of one block on a rank of a stage."""
-        mine = self.stages[stage]
-        return max((sum(e.page.size for e in g.layers if e.layer in mine) for g in self.groups), default=0)
+        return self.sizes[stage]
 
     def blocks_per_request(self, length: int, in_flight: int) -> int:
         """Blocks of the pool that one request of this length holds."""
