@@ -18,6 +18,8 @@ _NO_HALF = {"gemma2", "gemma3", "gemma3_text", "glm4"}
 """Model types that vLLM does not run in float16, since their numbers overflow."""
 _SEQUENCES = 8
 _LEAST_CONTEXT = 256
+_WHOLE_PROMPTS = 32768
+"""Up to this context the old engine takes whole prompts in one step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +153,11 @@ class _Search:
         wish, gpu = self.wish, self.gpus[0]
         length = wish.context or self.allowed or 2048
         tokens, sequences = batch_defaults(gpu, tp * pp, length)
-        if self.facts.old_engine:
+        old = self.facts.old_engine and min(card.capability for card in self.gpus) < (8, 0)
+        if old and length <= _WHOLE_PROMPTS:
             tokens = max(tokens, length)
         tokens = wish.max_num_batched_tokens or tokens
         fixed = wish.tp is not None or wish.pp is not None or wish.as_is
-        old = self.facts.old_engine and min(card.capability for card in self.gpus) < (8, 0)
         given = wish.kv_cache_memory
         return Flags(
             tp=tp,

@@ -221,3 +221,22 @@ def test_the_cpu_holds_what_it_is_given() -> None:
     found = make_plan(card("SmolLM2-135M-hf"), (CPU,), Wish(context=2048, kv_cache_memory=2 * GIB))
     assert found.env == {"VLLM_CPU_KVCACHE_SPACE": "2"}
     assert found.log_lines()[0].startswith("CPU KV cache size: 93,184 tokens")
+
+
+# Start-up logs that people published; none of them was used to find a constant.
+PUBLISHED = [
+    (plan("Llama-3.1-8B", "1xH100", (0, 8, 5), context=32768, utilization=0.9, as_is=True, max_num_seqs=256,
+          max_num_batched_tokens=2048), 1.19, 54.93),
+    (plan("Llama-3.1-8B", "1xA100-40GB", (0, 19, 0), context=32768, utilization=0.9, as_is=True), None, 19.92),
+    (plan("DeepSeek-R1-0528-Qwen3-8B", "4xTURING@21.48GiB/7.5", (0, 8, 5), context=65536, utilization=0.93, tp=4,
+          max_num_batched_tokens=8192, dtype="half", as_is=True), 1.45, 14.49),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "activation", "kv"), PUBLISHED, ids=["H100", "A100", "2080Ti"])
+def test_logs_that_were_published(found: Plan, activation: float | None, kv: float) -> None:
+    rank = found.chosen.ranks[0]
+    assert found.verdict != "REFUSE"
+    assert rank.kv.best / GIB == pytest.approx(kv, rel=0.03)
+    if activation:
+        assert rank.activation.best / GIB == pytest.approx(activation, rel=0.03)
