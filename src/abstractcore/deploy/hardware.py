@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from ..errors import ConfigurationError
 from ..vllm_facts.gpus import GIB, KINDS, OTHER_NAMES, GpuKind
+from . import nvidia_smi
 
 _TERM: Final = re.compile(
     r"^(?:(?P<count>\d+)\s*[xX*]\s*)?(?P<name>[A-Za-z\d][\w .+-]*?)"
@@ -116,30 +117,25 @@ def _plain(name: str) -> str:
     return text.removesuffix("gb") if re.search(r"\d+gb$", text) else text
 
 
-def from_nvidia_smi(lines: Sequence[str]) -> tuple[Gpu, ...]:
-    """Reads ``nvidia-smi --query-gpu=index,name,compute_cap,memory.total,memory.free --format=csv,noheader,nounits``.
+def from_driver(rows: Sequence[nvidia_smi.Gpu]) -> tuple[Gpu, ...]:
+    """Cards as ``nvidia-smi`` reports them.
 
     The driver counts memory that CUDA does not hand out: for known cards the total is the one that CUDA reports.
     """
     found = []
-    for line in lines:
-        try:
-            _, name, level, total, free = (part.strip() for part in line.split(","))
-            major, minor = level.split(".")
-            reported, left = int(total) * _MIB, int(free) * _MIB
-        except ValueError:
-            continue  # "[N/A]", or a message in place of a row
-        kind = _by_driver_name(name, reported)
+    for row in rows:
+        reported = row.memory * _MIB
+        kind = _by_driver_name(row.name, reported)
         usable = kind.memory if kind else int(reported * 0.983)
-        held = max(0, reported - left)
+        held = max(0, reported - row.free * _MIB)
         found.append(
             Gpu(
-                name=kind.name if kind else name,
+                name=kind.name if kind else row.name,
                 total=usable,
-                capability=(int(major), int(minor)),
+                capability=row.capability,
                 link=kind.link if kind else "pcie",
                 free=max(0, usable - held),
-                full_name=name,
+                full_name=row.name,
             )
         )
     return tuple(found)

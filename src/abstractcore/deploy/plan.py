@@ -143,7 +143,8 @@ def _check_architecture(card: ModelCard) -> None:
         card.tensors_for(card.shape.dtype)  # says what is missing
     text = card.shape.text
     odd = [key for key in ("kv_lora_rank", "ssm_state_size", "mamba_d_state", "state_size", "linear_num_value_heads",
-                           "index_topk", "attention_chunk_size", "layer_types") if text.get(key)]  # fmt: skip
+                           "index_topk", "attention_chunk_size") if text.get(key)]  # fmt: skip
+    odd += sorted({str(kind) for kind in text.get("layer_types") or ()} - {"full_attention", "sliding_attention"})
     if odd or not card.shape.heads:
         raise ConfigurationError(
             f"the architecture {card.shape.architecture} can't be planned",

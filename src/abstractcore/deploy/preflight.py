@@ -8,12 +8,12 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from . import runtime
-from .hardware import Gpu, from_nvidia_smi, read_topology
+from . import nvidia_smi, runtime
+from .hardware import Gpu, from_driver, read_topology
 
 _SHM: Final = "/dev/shm"  # noqa: S108 - it is measured, nothing is written there
 LEAST_SHM: Final = 256 * 2**20
@@ -73,19 +73,10 @@ def probe(environ: Mapping[str, str] = os.environ) -> Machine:
 
 def find_gpus(environ: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """The NVIDIA GPUs here, with their links; none without a driver."""
+    gpus = from_driver(nvidia_smi.find_gpus())
     program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    query = "--query-gpu=index,name,compute_cap,memory.total,memory.free"
-    lines: list[str] = []
-    done = runtime.run([program, query, "--format=csv,noheader,nounits"], env=environ, on_line=lines.append, limit=30)
-    if done.code != 0:
-        return ()
-    gpus = from_nvidia_smi(lines)
-    if len(gpus) < 2:
+    if len(gpus) < 2 or program is None:
         return gpus
-    from dataclasses import replace
-
     table: list[str] = []
     runtime.run([program, "topo", "-m"], env=environ, on_line=table.append, limit=30)
     link = read_topology("\n".join(table))

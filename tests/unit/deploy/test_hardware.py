@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abstractcore.deploy.hardware import from_nvidia_smi, known_names, parse_gpus, read_topology
+from abstractcore.deploy.hardware import from_driver, known_names, parse_gpus, read_topology
+from abstractcore.deploy.nvidia_smi import parse_gpus as parse_rows
 from abstractcore.errors import ConfigurationError
 from abstractcore.vllm_facts.gpus import GIB
 
@@ -68,7 +69,7 @@ SMI = ["0, NVIDIA L4, 8.9, 23034, 22563", "1, NVIDIA L4, 8.9, 23034, 3000", "2, 
 
 
 def test_nvidia_smi() -> None:
-    first, second = from_nvidia_smi(SMI)
+    first, second = from_driver(parse_rows(SMI))
     assert first.name == "L4"
     assert first.total == int(22.03 * GIB)
     assert first.free is not None
@@ -77,13 +78,13 @@ def test_nvidia_smi() -> None:
 
 
 def test_a_card_that_only_the_driver_knows() -> None:
-    (found,) = from_nvidia_smi(["0, NVIDIA Wonder 9000, 9.9, 50000, 50000"])
+    (found,) = from_driver(parse_rows(["0, NVIDIA Wonder 9000, 9.9, 50000, 50000"]))
     assert found.name == "NVIDIA Wonder 9000"
     assert 0.95 < found.total / (50000 * 2**20) < 1
 
 
 def test_no_driver() -> None:
-    assert from_nvidia_smi(["NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."]) == ()
+    assert from_driver(parse_rows(["NVIDIA-SMI has failed because it couldn't communicate with the driver."])) == ()
 
 
 LINKED = """\tGPU0\tGPU1\tCPU Affinity

@@ -71,7 +71,7 @@ def test_tensors_that_were_read_equal_those_expected(tmp_path: Path, tp: int) ->
 
 
 def test_an_unknown_architecture_is_planned_from_its_tensors(tmp_path: Path) -> None:
-    config = LLAMA | {"architectures": ["NovelForCausalLM"], "model_type": "novel"}
+    config = LLAMA | {"architectures": ["NovelForCausalLM"], "layer_types": ["full_attention"] * 3}
     plan = make_plan(from_folder(model_folder(tmp_path, config, header_of(LLAMA))), parse_gpus("1xL4"))
     assert plan.verdict == "FIT"
     weights = plan.chosen.ranks[0].weights
@@ -84,8 +84,9 @@ def test_an_unknown_architecture_without_weights_is_refused(tmp_path: Path) -> N
         make_plan(model, parse_gpus("1xL4"))
 
 
-def test_an_unknown_architecture_with_odd_attention_is_refused(tmp_path: Path) -> None:
-    config = LLAMA | {"architectures": ["NovelForCausalLM"], "ssm_state_size": 16}
+@pytest.mark.parametrize("odd", [{"ssm_state_size": 16}, {"layer_types": ["full_attention", "linear_attention"] * 2}])
+def test_an_unknown_architecture_with_odd_attention_is_refused(tmp_path: Path, odd: dict[str, Any]) -> None:
+    config = LLAMA | {"architectures": ["NovelForCausalLM"]} | odd
     model = from_folder(model_folder(tmp_path, config, header_of(LLAMA)))
     with pytest.raises(ConfigurationError, match="can't be planned"):
         make_plan(model, parse_gpus("1xL4"))
