@@ -3,9 +3,10 @@
     python bench/planner.py [--folder ~/.cache/abstractcore/bench] [--limit N]
 
 The launches are those of ``tests/unit/deploy/fixtures/calibration.csv`` (vLLM 0.15 to 0.19 on H100 cards) whose logs
-say how many tokens the cache holds; some constants of abstractcore were found on them. Each peer is installed into a venv of its own below the folder (aiconfigurator takes
-about 850 MB) and asked through its own interface, with the card's memory as CUDA reports it and the same flags; the
-models are folders with nothing but a config.json. A peer that answers with an error has no figure for that launch.
+say how many tokens the cache holds; some constants of abstractcore were found on them. Each peer is installed into a
+venv of its own below the folder (aiconfigurator takes about 850 MB) and asked through its own interface, with the
+card's memory as CUDA reports it and the same flags; the models are folders with nothing but a config.json. A peer that
+answers with an error has no figure for that launch.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class Assessment:
     high: Capacity = Capacity(0, 0, 0.0)
     longest: int = 0
     """The longest request that fits, at most what the model was made for."""
+    surely: int = 0
+    """The same if the estimates are off by their whole band."""
 
     @property
     def requests(self) -> float:
@@ -90,11 +92,13 @@ def assess(
     cases = [[getattr(rank.kv, case) for rank in mine] for case in ("low", "best", "high")]
     low, best, high = (_capacity(pool, memory, flags, facts, moving) for memory in cases)
     limit = longest_allowed or flags.max_model_len
-    longest = pool.longest(cases[1], limit, moving) if pool.groups else limit
+    surely, longest = (pool.longest(memory, limit, moving) if pool.groups else limit for memory in cases[:2])
     found = [*_free(gpus[: flags.gpus], flags), *_memory(mine, pool, flags, moving, longest)]
-    tight = [] if found else _tight(mine, pool, flags, facts, moving)
+    tight = [] if found else [*_tight(mine, pool, flags, facts, moving), *_known_trouble(card, gpus)]
     verdict: Verdict = "REFUSE" if found else "TIGHT" if tight else "FIT"
-    return Assessment(flags, verdict, tuple(found), tuple(tight), _binds(mine), mine, pool, low, best, high, longest)
+    return Assessment(
+        flags, verdict, tuple(found), tuple(tight), _binds(mine), mine, pool, low, best, high, longest, surely
+    )
 
 
 def _capacity(pool: Pool, memory: Sequence[int], flags: Flags, facts: SizingFacts, moving: int) -> Capacity:
@@ -172,6 +176,12 @@ def _tight(mine: Sequence[Rank], pool: Pool, flags: Flags, facts: SizingFacts, m
         if found:
             break
     return found
+
+
+def _known_trouble(card: ModelCard, gpus: Sequence[Gpu]) -> list[str]:
+    if card.shape.experts and min(gpu.capability for gpu in gpus) < (7, 5):
+        return ["mixtures of experts were seen to fail in Triton on cards like this (vLLM issue 17666)"]
+    return []
 
 
 def _binds(mine: Sequence[Rank]) -> str:

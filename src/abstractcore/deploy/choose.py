@@ -128,9 +128,10 @@ class _Search:
         """A launch, with a shorter context if the user left that to the plan."""
         found = self.assess(flags)
         if self.wish.context is None and found.refusals and found.refusals[0].rule == "context":
-            length = found.longest // _LEAST_CONTEXT * _LEAST_CONTEXT
-            if length >= _LEAST_CONTEXT:
-                return self.assess(replace(flags, max_model_len=length))
+            for longest in (found.surely, found.longest):
+                length = longest // _LEAST_CONTEXT * _LEAST_CONTEXT
+                if length >= _LEAST_CONTEXT:
+                    return self.assess(replace(flags, max_model_len=length))
         return found
 
     def assess(self, flags: Flags) -> Assessment:
