@@ -11,9 +11,11 @@ from typing import Any
 from ..errors import ConfigurationError
 from .safetensors_header import Header, read_header
 from .sizing.classify import classify
+from .sizing.kv_layout import Cache, layout
 from .sizing.quantization import Scheme
+from .sizing.rope import scaling_of
 from .sizing.shape import Shape, shape_of
-from .sizing.tensors import Tensor, total
+from .sizing.tensors import DTYPES, Tensor, total
 from .sizing.weights import expected_tensors
 
 _AT_START = {"fp8": Scheme("fp8", 8, -1, floating=True, activations=True)}
@@ -104,7 +106,34 @@ def from_config(
     Raises:
         ConfigurationError: The configuration lacks what a plan needs.
     """
-    return ModelCard(name, shape_of(config, quantization), header, source)
+    try:
+        card = ModelCard(name, shape_of(config, quantization), header, source)
+        _try_out(card)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigurationError(
+            f"the config.json of {name} makes no sense",
+            why=f"{type(error).__name__}: {error}",
+            hint="take the config.json of a complete Transformers checkpoint",
+        ) from error
+    return card
+
+
+def _try_out(card: ModelCard) -> None:
+    """Reads all that a plan reads, so that a broken entry is found here and not in its middle."""
+    shape = card.shape
+    bounds = {"layers": (1, 10_000), "hidden": (1, 10**7), "vocab": (1, 10**8), "heads": (0, 10**5),
+              "kv_heads": (0, 10**5), "head_dim": (0, 10**6), "intermediate": (0, 10**8), "experts": (0, 10**5)}  # fmt: skip
+    for name, (least, most) in bounds.items():
+        if not least <= int(getattr(shape, name)) <= most:
+            raise ValueError(f"{name} is {getattr(shape, name)!r}")
+    if shape.dtype not in DTYPES:
+        raise ValueError(f"there is no dtype {shape.dtype!r}")
+    layout(shape, Cache(tp=1, block=16, bytes_per_number=2, dtype=shape.dtype))
+    scaling_of(shape)
+    if shape.max_position is not None and not 0 < shape.max_position < 10**10:
+        raise ValueError(f"the longest context is {shape.max_position!r}")
+    if card.is_known or card.from_weights:
+        card.tensors_for(shape.dtype)
 
 
 def from_folder(folder: Path, name: str | None = None, *, source: str | None = None) -> ModelCard:

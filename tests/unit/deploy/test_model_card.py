@@ -139,6 +139,21 @@ def test_any_configuration_is_a_model_or_an_error(extra: dict[str, Any]) -> None
     assert outcome
 
 
+ENTRIES = (*LLAMA, "rope_scaling", "rope_parameters", "quantization_config", "head_dim", "sliding_window", "layer_types",
+           "text_config", "vision_config", "num_experts", "dtype", "original_max_position_embeddings")  # fmt: skip
+JUNK = (None, "x", [], {}, [1], {"a": 1}, {"quant_method": 3}, -1, 0, 1.5, True, 10**30)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_junk_in_a_configuration_is_a_plan_or_an_error(entry: str, junk: object) -> None:
+    try:
+        outcome: object = make_plan(from_config("x", LLAMA | {entry: junk}), parse_gpus("2xL4")).verdict
+    except ConfigurationError as error:
+        outcome = error.message
+    assert outcome
+
+
 # --- where models are ------------------------------------------------------------------------------------------------
 
 
