@@ -163,15 +163,14 @@ def listing(tensors: list[tuple[str, Any]]) -> list[list[Any]]:
     return [[*key, count] for key, count in rows.items()]
 
 
-def resolve_layout(config: Any, specs: dict[str, Any]) -> str:
-    """The order in which the cache keeps its dimensions, which the pool's arithmetic asks for."""
+def settle_layout(config: Any, specs: dict[str, Any]) -> None:
+    """Has vLLM choose the order of the cache's dimensions, which the pool's arithmetic asks for."""
     from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
     from vllm.v1.worker.worker_base import get_current_attn_backends, get_supported_kv_cache_layouts
 
     backends = get_current_attn_backends(config)
     names = [layout.name for layout in get_supported_kv_cache_layouts(backends)]
-    layout: str = resolve_kv_cache_layout(config, [names], list(specs.values())).name
-    return layout
+    resolve_kv_cache_layout(config, [names], list(specs.values()))
 
 
 def kv_answer(config: Any, specs: list[dict[str, Any]], budgets: list[int]) -> dict[str, Any]:
@@ -231,7 +230,8 @@ def answer(case: Case, configs: Path) -> dict[str, Any]:
         specs.append(spec)
         if stage == 0:
             first = config
-            out = facts(config) | {"backends": dict(Counter(backends)), "layout": resolve_layout(config, spec)}
+            out = facts(config) | {"backends": dict(Counter(backends))}
+            settle_layout(config, spec)
             if case.get("tensors"):
                 out["tensors"], out["buffers"] = listing(parameters), listing(buffers)
         del parameters, buffers
@@ -252,11 +252,7 @@ def facts(config: Any) -> dict[str, Any]:
         "max_model_len": model.max_model_len,
         "max_num_batched_tokens": scheduler.max_num_batched_tokens,
         "max_num_seqs": scheduler.max_num_seqs,
-        "utilization": config.cache_config.gpu_memory_utilization,
-        "prefix_caching": config.cache_config.enable_prefix_caching,
         "async_scheduling": scheduler.async_scheduling,
-        "v2_runner": bool(config.use_v2_model_runner),
-        "captured": len(config.compilation_config.cudagraph_capture_sizes or []),
     }
 
 

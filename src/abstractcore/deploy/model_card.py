@@ -18,6 +18,17 @@ from .sizing.shape import Shape, shape_of
 from .sizing.tensors import DTYPES, Tensor, total
 from .sizing.weights import expected_tensors
 
+_BOUNDS = {
+    "layers": (1, 10_000),
+    "hidden": (1, 10**7),
+    "vocab": (1, 10**8),
+    "heads": (0, 10**5),
+    "kv_heads": (0, 10**5),
+    "head_dim": (0, 10**6),
+    "intermediate": (0, 10**8),
+    "experts": (0, 10**5),
+}
+"""What sizes a model can have at all."""
 _AT_START = {"fp8": Scheme("fp8", 8, -1, floating=True, activations=True)}
 """What ``--quantization`` does to weights that are not quantized."""
 
@@ -121,9 +132,7 @@ def from_config(
 def _try_out(card: ModelCard) -> None:
     """Reads all that a plan reads, so that a broken entry is found here and not in its middle."""
     shape = card.shape
-    bounds = {"layers": (1, 10_000), "hidden": (1, 10**7), "vocab": (1, 10**8), "heads": (0, 10**5),
-              "kv_heads": (0, 10**5), "head_dim": (0, 10**6), "intermediate": (0, 10**8), "experts": (0, 10**5)}  # fmt: skip
-    for name, (least, most) in bounds.items():
+    for name, (least, most) in _BOUNDS.items():
         if not least <= int(getattr(shape, name)) <= most:
             raise ValueError(f"{name} is {getattr(shape, name)!r}")
     if shape.dtype not in DTYPES:

@@ -139,9 +139,11 @@ def test_any_configuration_is_a_model_or_an_error(extra: dict[str, Any]) -> None
     assert outcome
 
 
-ENTRIES = (*LLAMA, "rope_scaling", "rope_parameters", "quantization_config", "head_dim", "sliding_window", "layer_types",
-           "text_config", "vision_config", "num_experts", "dtype", "original_max_position_embeddings")  # fmt: skip
-JUNK = (None, "x", [], {}, [1], {"a": 1}, {"quant_method": 3}, -1, 0, 1.5, True, 10**30)
+ENTRIES = (
+    *LLAMA, "rope_scaling", "rope_parameters", "quantization_config", "head_dim", "sliding_window", "layer_types",
+    "text_config", "vision_config", "num_experts", "dtype", "original_max_position_embeddings",
+)  # fmt: skip
+JUNK: tuple[Any, ...] = (None, "x", [], {}, [1], {"a": 1}, {"quant_method": 3}, -1, 0, 1.5, True, 10**30)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
