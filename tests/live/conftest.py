@@ -25,6 +25,7 @@ from abstractcore.cli.progress import ProgressLine
 from abstractcore.deploy import local_vllm, runtime, small_model, vllm_server
 from abstractcore.deploy.progress import Progress, Report
 from abstractcore.settings import cache_dir
+from tests.live import old_server
 
 if TYPE_CHECKING:
     from abstractcore.providers import VLLMProvider
@@ -93,6 +94,20 @@ def tiny_vllm(
         yield server
 
 
+@pytest.fixture(scope="session")
+def old_vllm(tmp_path_factory: pytest.TempPathFactory, show: Shown) -> Iterator[LiveServer]:
+    """vLLM 0.10.2, which knows only the old spellings, with a tiny random model."""
+    adapters = {f"adapter-{letter}": old_server.model_folder() / f"adapter-{letter}" for letter in "ab"}
+    running = os.environ.get("ABSTRACTCORE_TEST_OLD_VLLM_URL")
+    if running:
+        yield LiveServer(running, old_server.MODEL, adapters)
+        return
+    with show() as report:
+        spec = old_server.spec(unused_port(), report)
+    with running_server(spec, adapters=adapters, folder=tmp_path_factory.mktemp("old-vllm"), show=show) as server:
+        yield server
+
+
 @pytest.fixture
 def llm(vllm: LiveServer) -> Iterator[VLLMProvider]:
     """A provider for the server with SmolLM2."""
@@ -150,6 +165,15 @@ def serving(
     args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS)
     port, env = unused_port(), vllm_server.LORA_ENV
     spec = vllm_server.small_server(environment, model, name=name, port=port, args=args, env=env)
+    with running_server(spec, adapters=adapters, folder=folder, show=show) as server:
+        yield server
+
+
+@contextmanager
+def running_server(
+    spec: vllm_server.ServerSpec, *, adapters: Mapping[str, Path], folder: Path, show: Shown
+) -> Iterator[LiveServer]:
+    """Runs any server while the block runs."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed test run stops its server too
     try:
         with show() as report:
