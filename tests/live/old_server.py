@@ -26,7 +26,9 @@ def spec(port: int, report: Report) -> ServerSpec:
     folder: Path = script.cache() / "vllm" / f"cpu-{VERSION}"
     if not script.is_complete(folder, VERSION):
         if not os.environ.get("CI"):
-            pytest.skip(f"there is no vLLM {VERSION} here; python scripts/old_vllm.py build {VERSION} makes it (1.2 GB)")
+            pytest.skip(
+                f"there is no vLLM {VERSION} here; python scripts/old_vllm.py build {VERSION} makes it (1.2 GB)"
+            )
         report(Progress("install", f"building vLLM {VERSION}"))
         _run(sys.executable, str(SCRIPTS / "old_vllm.py"), "build", VERSION)
     python: Path = script.python(folder)

@@ -16,7 +16,11 @@ from abstractcore.vllm_facts import RUNNING_METRIC
 from abstractcore.wire.prometheus import read_totals
 from tests.live.conftest import LiveServer
 
-LONG: dict[str, Any] = {"prompt": "Tell me a very long story.", "max_output_tokens": 1500, "extra_body": {"ignore_eos": True}}
+LONG: dict[str, Any] = {
+    "prompt": "Tell me a very long story.",
+    "max_output_tokens": 1500,
+    "extra_body": {"ignore_eos": True},
+}
 
 
 def running(base_url: str) -> float:
@@ -105,5 +109,3 @@ def test_the_connection_of_a_finished_stream_serves_the_next(llm: VLLMProvider) 
     with llm.generate("Hi", stream=True, max_output_tokens=50) as stream:
         next(stream)
     assert llm.generate("Hi", max_output_tokens=2).content
-
-

@@ -15,6 +15,7 @@ from abstractcore import (
     ModelNotFoundError,
     ProviderError,
     ServerNotReadyError,
+    StreamInterruptedError,
     VLLMProvider,
 )
 from tests.live.conftest import LiveServer, unused_port
@@ -55,8 +56,8 @@ def test_an_answer_too_long_is_told_with_the_room_there_is(llm: VLLMProvider, st
 
 @EITHER_WAY
 def test_a_constraint_that_the_server_refuses_has_its_words(llm: VLLMProvider, stream: bool) -> None:
-    """Valid JSON Schema that no grammar engine can generate from."""
-    with pytest.raises(InvalidRequestError) as caught:
+    """Valid JSON Schema that the server's engine can't generate from; in a stream it says so in its first event."""
+    with pytest.raises(StreamInterruptedError if stream else InvalidRequestError) as caught:
         ask(llm, stream, guided_json={"type": "array", "uniqueItems": True}, max_output_tokens=20)
     assert "uniqueItems" in str(caught.value.server_message)
     assert caught.value.status == 400
@@ -72,7 +73,12 @@ def test_a_constraint_on_which_the_server_fails_says_what_may_help(llm: VLLMProv
 
 @pytest.mark.parametrize(
     "constraint",
-    [{"guided_regex": "[0-9"}, {"guided_json": {"type": "nope"}}, {"guided_grammar": "nonsense"}, {"guided_choice": []}],
+    [
+        {"guided_regex": "[0-9"},
+        {"guided_json": {"type": "nope"}},
+        {"guided_grammar": "nonsense"},
+        {"guided_choice": []},
+    ],
     ids=lambda constraint: next(iter(constraint)),
 )
 def test_a_broken_constraint_is_told_before_anything_is_sent(constraint: dict[str, Any]) -> None:

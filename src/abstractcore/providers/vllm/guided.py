@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...constraint import Choice, Constraint, Grammar, JsonSchema, Regex
-from ...errors import InvalidConstraintError
+from ...errors import InvalidConstraintError, ProviderError
 from ...structural_tag import StructuralTag
 from .dialect import Dialect, Surface
 
@@ -79,6 +79,18 @@ def sendable(constraint: Constraint) -> Any:
     if constraint.value is True:
         return {}
     return constraint.value
+
+
+def suspect_engine(error: ProviderError, constraint: Constraint | None) -> None:
+    r"""Adds what may be wrong where a server fails on a constraint: its engine knows less than the one here.
+
+    Seen on 0.32.0: ``(?i)yes`` and ``\p{L}`` are answered with status 500 and no reason.
+    """
+    if constraint is not None and error.status == 500:
+        error.hint = (
+            f"the server's grammar engine may not know all of this {constraint.kind}: in regexes, try it "
+            "without flags such as (?i) and without classes such as \\p{L}; the server's log has its reason"
+        )
 
 
 def explicit_dots(pattern: str) -> str:

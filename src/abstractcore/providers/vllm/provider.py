@@ -24,7 +24,7 @@ from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..openai_api import Job
 from ..request import GenerateDefaults
-from . import adapters, pooling, routing, server, tokens, tools
+from . import adapters, guided, pooling, routing, server, tokens, tools
 from .job import decide
 from .load import ask_load
 from .replicas import Replicas, base_urls_of
@@ -195,7 +195,11 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         except ModelNotFoundError as error:
             error = yield from server.explain_missing(endpoint, error)
             raise (yield from routing.explain_lost(self._adapters, endpoint, error)) from error.__cause__
+        except StreamInterruptedError as error:
+            guided.suspect_engine(error, job.request.constraint if job else None)
+            raise
         except ProviderAPIError as error:
+            guided.suspect_engine(error, job.request.constraint if job else None)
             raise (yield from pooling.explain_no_chat(endpoint, error)) from error.__cause__
         except InvalidRequestError as error:
             if job is None:

@@ -19,6 +19,7 @@ from abstractcore import (
     GenerateResponse,
     ModelNotFoundError,
     ProviderAPIError,
+    ProviderError,
     StreamInterruptedError,
     UnsupportedFeatureError,
     VLLMProvider,
@@ -488,6 +489,19 @@ def test_no_error_and_no_repr_shows_the_key(fault: Any, monkeypatch: pytest.Monk
     except AbstractCoreError as error:
         shown = "".join(map(str, (error, repr(error), vars(error), error.__cause__, error.__context__)))
     assert KEY not in shown
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_fails_on_a_constraint_is_suspected_of_not_knowing_it(stream: bool) -> None:
+    failure = {"error": {"message": "Internal server error", "code": 500}}
+    reply = Reply.events([failure]) if stream else Reply.json(failure, 500)
+    _, llm = fake({CHAT: reply, "GET /version": version("0.32.0")})
+    with pytest.raises(ProviderError, match="Internal server error") as caught:
+        collect(llm.generate("x", stream=stream, guided_regex="(?i)yes"))
+    assert "without flags such as (?i)" in str(caught.value.hint)
+    with pytest.raises(ProviderError) as plain:
+        collect(llm.generate("x", stream=stream))
+    assert "grammar engine" not in str(plain.value.hint)
 
 
 @pytest.mark.parametrize(
