@@ -70,8 +70,8 @@ def test_images_reach_a_model_that_can_t_see(tiny: VLLMProvider) -> None:
 
 
 def test_structural_tags_hold(tiny: VLLMProvider) -> None:
-    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
-    content = {"type": "json_schema", "json_schema": schema}
+    # Not a JSON schema: between its tokens a random model may write blanks until it is cut.
+    content = {"type": "regex", "pattern": r'\{"n": [12]\}'}
     tag = {"type": "tag", "begin": "<f>", "content": content, "end": "</f>"}
     calls = {
         "type": "triggered_tags",
