@@ -1,0 +1,194 @@
+"""Write the pages of docs/ that are made of data: docs/versions.md, what each release of vLLM is asked for.
+
+Nothing in them is claimed by hand: each cell is what the code of the provider decides for the OpenAPI document that a
+real server of that release has given (tests/recordings).
+
+    python scripts/make_docs.py            # write
+    python scripts/make_docs.py --check    # say whether a page is out of date
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from abstractcore import UnsupportedFeatureError, VLLMProvider  # noqa: E402
+from abstractcore.providers.openai_api import Job  # noqa: E402
+from abstractcore.providers.request import build_request  # noqa: E402
+from abstractcore.providers.vllm import server  # noqa: E402
+from abstractcore.providers.vllm.dialect import Dialect  # noqa: E402
+from abstractcore.providers.vllm.job import decide  # noqa: E402
+from abstractcore.testing import FakeServer, Reply  # noqa: E402
+from abstractcore.transport import SyncDriver  # noqa: E402
+from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
+
+PAGE: Final = ROOT / "docs" / "versions.md"
+
+SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+TAG: Final = {
+    "type": "structural_tag",
+    "format": {"type": "const_string", "value": "hello"},
+}
+TOOL: Final = {"type": "function", "function": {"name": "get_n", "description": "A number.", "parameters": SCHEMA}}
+RAW: Final = {"raw_prompt": True}
+
+
+class Asked(NamedTuple):
+    """One row: what a user writes, and whether as a stream. Adding a feature to the page is adding one of these."""
+
+    title: str
+    options: Mapping[str, Any]
+    stream: bool = False
+
+
+GENERATE: Final = (
+    Asked("`guided_regex`, chat", {"guided_regex": "[0-9]+"}),
+    Asked("`guided_regex`, raw prompt", {"guided_regex": "[0-9]+", **RAW}),
+    Asked("`guided_choice`, chat", {"guided_choice": ["a", "b"]}),
+    Asked("`guided_choice`, raw prompt", {"guided_choice": ["a", "b"], **RAW}),
+    Asked("`guided_grammar`, chat", {"guided_grammar": 'root ::= "a"'}),
+    Asked("`guided_grammar`, raw prompt", {"guided_grammar": 'root ::= "a"', **RAW}),
+    Asked("`guided_json`, chat", {"guided_json": SCHEMA}),
+    Asked("`guided_json`, raw prompt", {"guided_json": SCHEMA, **RAW}),
+    Asked("`guided_structural_tag`", {"guided_structural_tag": TAG}),
+    Asked("beam search", {"use_beam_search": True, "best_of": 3}),
+    Asked("beam search, chat, streamed", {"use_beam_search": True, "n": 3}, stream=True),
+    Asked("beam search, raw prompt, streamed", {"use_beam_search": True, "n": 3, **RAW}, stream=True),
+    Asked("beam search with a constraint", {"use_beam_search": True, "n": 3, "guided_regex": "[0-9]+"}),
+    Asked(
+        "the same with `emulate=True`",
+        {"use_beam_search": True, "n": 3, "guided_regex": "[0-9]+", "emulate": True, "temperature": 0.8},
+    ),
+    Asked("`best_of`", {"best_of": 3, "temperature": 0.8}),
+    Asked('tools, `tool_choice="auto"`, with `--enable-auto-tool-choice`', {"tools": [TOOL]}),
+    Asked('tools, `tool_choice="required"`', {"tools": [TOOL], "tool_choice": "required"}),
+    Asked("tools, one by name", {"tools": [TOOL], "tool_choice": "get_n"}),
+    Asked("`n`, `seed`, `stop`, `logprobs`", {"n": 2, "seed": 1, "stop": ["x"], "logprobs": 2, "temperature": 0.8}),
+    Asked("`priority`, with `--scheduling-policy priority`", {"priority": 5}),
+    Asked('`thinking="low"`', {"thinking": "low"}),
+    Asked("`thinking=100` (tokens)", {"thinking": 100}),
+    Asked("`chat_template_kwargs`", {"chat_template_kwargs": {"x": 1}}),
+    Asked('`extra_body={"min_tokens": ...}`', {"extra_body": {"min_tokens": 2}}),
+    Asked('`extra_body={"guided_regex": ...}`', {"extra_body": {"guided_regex": "[0-9]+"}}),
+    Asked("`extra_body` with an unknown field", {"extra_body": {"nonsense": 1}}),
+)
+
+
+def adapter_in_place(dialect: Dialect) -> str:
+    """What `load_adapter(..., replace=True)` does: in place, or by unloading the one and loading the other."""
+    if dialect.lists("LoadLoRAAdapterRequest", "load_inplace"):
+        return "native"
+    return "emulated"
+
+
+BESIDES: Final[Sequence[tuple[str, Callable[[Dialect], str]]]] = (
+    ("`load_adapter`, `unload_adapter`, with `--enable-lora`", lambda dialect: "native"),
+    ("`load_adapter(..., replace=True)`", adapter_in_place),
+    ("`tokenize`, `count_tokens`", lambda dialect: "native" if "/tokenize" in dialect.paths else "refused"),
+)
+"""Rows for what is not `generate`."""
+
+HEAD: Final = """\
+# What each release of vLLM is asked for
+
+Made by `scripts/make_docs.py` from the code that decides and the OpenAPI documents of eight real servers; the tests
+hold it against both. A release between two of these is judged by its own schema, or, where it hides that, like the one
+before it; a newer one by its schema, with a note in the answer's metadata.
+
+- **native**: sent in the spelling that this release obeys, and proved where there is something to prove.
+- **emulated**: done by this library with the same meaning; `metadata["emulated"]` says how.
+- **refused**: raises `UnsupportedFeatureError` before anything is sent, because this release would answer 200 and
+  ignore it, or could not do it.
+"""
+
+
+def decided(version: str, asked: Asked) -> Job | UnsupportedFeatureError:
+    """What the provider makes of a request, for a server of this release."""
+    number = recorded(version, "GET /version")
+    fake = FakeServer({"GET /version": Reply((number.body,)), "GET /openapi.json": Reply.json(openapi(version))})
+    llm = VLLMProvider("m", base_url=f"http://{version}.test", **fake.transports)
+    plan = decide(llm._endpoint, build_request("x", asked.options), "m", stream=asked.stream)  # noqa: SLF001
+    try:
+        return SyncDriver(fake.transports["transport"]).run(plan)
+    except UnsupportedFeatureError as error:
+        return error
+
+
+def verdict(outcome: Job | UnsupportedFeatureError) -> str:
+    """A cell of the first table."""
+    if isinstance(outcome, UnsupportedFeatureError):
+        return "refused"
+    return "emulated" if outcome.metadata.get("emulated") else "native"
+
+
+def page() -> str:
+    """The whole page."""
+    outcomes = [(asked, [decided(version, asked) for version in VERSIONS]) for asked in GENERATE]
+    dialects = [dialect_of(version) for version in VERSIONS]
+    features = [(asked.title, [verdict(outcome) for outcome in row]) for asked, row in outcomes]
+    features += [(title, [cell(dialect) for dialect in dialects]) for title, cell in BESIDES]
+    spellings = [
+        (asked.title, [f"`{outcome.spelling}`" if isinstance(outcome, Job) else "refused" for outcome in row])
+        for asked, row in outcomes
+        if asked.title.startswith("`guided_")
+    ]
+    parts = [
+        HEAD,
+        table("Feature", features),
+        "## How constraints are spelled\n",
+        table("Constraint", spellings),
+        "## Why something is refused or emulated\n",
+        "\n".join(f"- {line}" for line in reasons(outcomes)) + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def dialect_of(version: str) -> Dialect:
+    """What the provider learns of a server of this release."""
+    fake = FakeServer({"GET /version": Reply((recorded(version, "GET /version").body,))})
+    fake.route("GET /openapi.json", Reply.json(openapi(version)))
+    llm = VLLMProvider("m", base_url=f"http://{version}.test", **fake.transports)
+    return SyncDriver(fake.transports["transport"]).run(server.learn(llm._endpoint))  # noqa: SLF001
+
+
+def reasons(outcomes: Iterable[tuple[Asked, Iterable[Job | UnsupportedFeatureError]]]) -> list[str]:
+    """The sentences that users get, each once for a feature."""
+    lines: dict[str, None] = {}
+    for asked, row in outcomes:
+        for outcome in row:
+            if isinstance(outcome, UnsupportedFeatureError):
+                lines[f"{asked.title}: {outcome.why}"] = None
+            else:
+                for text in outcome.metadata.get("emulated", {}).values():
+                    lines[f"{asked.title}, emulated: {text}"] = None
+    return list(lines)
+
+
+def table(first: str, rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """A table with a column for each release."""
+    lines = [f"| {first} | {' | '.join(VERSIONS)} |", "|---" * (len(VERSIONS) + 1) + "|"]
+    lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the page, or checks it."""
+    made = page()
+    if "--check" in arguments:
+        current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        if current != made:
+            print(f"{PAGE.relative_to(ROOT)} is out of date: python scripts/make_docs.py")
+            return 1
+        return 0
+    PAGE.write_text(made, encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
