@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +31,8 @@ def create_llm(provider: str, model: str | None = None, **config: Any) -> Provid
     if rest and model is not None:
         raise ConfigurationError(f"{provider!r} names a model already, and model={model!r} another")
     if name not in PROVIDERS:
+        import difflib
+
         near = difflib.get_close_matches(name, PROVIDERS, 1)
         raise ConfigurationError(
             f"there is no provider {name!r}",

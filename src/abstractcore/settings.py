@@ -7,7 +7,6 @@ Order, later beats earlier: default, ``/etc/abstractcore/config.toml``, the user
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +111,16 @@ def resolve(
 
 def _lookup(path: Path, name: str) -> str | None:
     try:
+        if not path.exists():
+            return None
+    except PermissionError as error:
+        raise _unreadable(path, error) from error
+    import tomllib
+
+    try:
         node: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, PermissionError) as error:
-        raise ConfigurationError(
-            f"the settings file {path} can't be read", why=str(error), hint=f"mend or remove {path}"
-        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise _unreadable(path, error) from error
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
             return None
@@ -126,3 +128,7 @@ def _lookup(path: Path, name: str) -> str | None:
     if not isinstance(node, str):
         raise ConfigurationError(f"{name} in {path} must be a string", why=f"it is {type(node).__name__}")
     return node
+
+
+def _unreadable(path: Path, cause: Exception) -> ConfigurationError:
+    return ConfigurationError(f"the settings file {path} can't be read", why=str(cause), hint=f"mend or remove {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypedDict
@@ -127,6 +126,8 @@ def check_names(options: Mapping[str, Any]) -> None:
     """
     for name in options:
         if name not in GenerateOptions.__annotations__ and name != "response_model":
+            import difflib
+
             near = difflib.get_close_matches(name, GenerateOptions.__annotations__, 1)
             tip = f"; did you mean {near[0]!r}?" if near else "; server fields go into extra_body={...}"
             raise TypeError(f"unknown option {name!r}{tip}")

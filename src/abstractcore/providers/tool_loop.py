@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -107,6 +106,8 @@ class ToolLoop:
         step = next(steps)
         while not isinstance(step, _Done):
             if isinstance(step, _Run):
+                import asyncio  # costs more to load than all else here, and sync code needs none
+
                 results = await asyncio.gather(*map(self._acall, step.calls), return_exceptions=True)
                 failed = next((result for result in results if isinstance(result, BaseException)), None)
                 if failed is not None:
@@ -180,6 +181,8 @@ class ToolLoop:
             arguments = known.convert(call.arguments)
             if known.is_async:
                 return _text(await _function(known)(**arguments))
+            import asyncio
+
             return _text(await asyncio.to_thread(_function(known), **arguments))
         except Exception as error:  # noqa: BLE001 - as in _call
             return self._failed(error)
