@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import sys
 from collections.abc import Generator
 from enum import Enum, auto
@@ -17,6 +18,10 @@ TESTS: Final = Path(__file__).parent
 OFFLINE: Final = ("unit", "docs")
 TIERS: Final = ("live", "container", "browser")
 """Folders whose tests need a real part; each is also a marker."""
+
+# A runner in the background has Ctrl-C switched off, and hands that on to what it starts; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Busy machines are slow, not wrong. In CI hypothesis picks its own deterministic profile.
 hypothesis.settings.register_profile("house", deadline=None)

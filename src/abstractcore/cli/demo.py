@@ -144,7 +144,7 @@ def _say_where_next(server: DemoServer) -> None:
     group = context.find_root().command
     if isinstance(group, click.Group) and "chat" in group.list_commands(context):
         rows.insert(1, ("talk to it", f"{program} chat"))
-    if root.replace("127.0.0.1", "localhost") + "/v1" != resolve("vllm.base_url").value:
+    if resolve("vllm.base_url").value not in (server.base_url, server.base_url.replace("127.0.0.1", "localhost")):
         rows.insert(0, ("point to it", f"export VLLM_BASE_URL={server.base_url}"))
     if server.log:
         rows.append(("its log", server.log))
