@@ -15,8 +15,8 @@ from abstractcore.tools import call_schema, fault, read_choice, read_emulated, r
 
 TREE = {
     "type": "object",
-    "properties": {"root": {"$ref": "#/$defs/Node"}, "$ref": {"type": "string"}},
-    "required": ["root"],
+    "properties": {"top": {"$ref": "#/$defs/Node"}, "$ref": {"type": "string"}},
+    "required": ["top"],
     "additionalProperties": False,
     "$defs": {
         "Node": {
@@ -104,7 +104,7 @@ def test_a_choice_is_a_word_a_name_a_tool_or_a_mapping() -> None:
         (ToolCall(name="add", arguments={"a": "1"}), "at /a"),
         (ToolCall(name="add", arguments={"a": 1, "c": 1}), "break its schema"),
         (ToolCall(name="add", arguments={}, raw_arguments='{"a"'), "not a JSON object"),
-        (ToolCall(name="tree", arguments={"root": {"enum": "a", "kids": [{"enum": "b"}]}}), "at /root/kids/0/enum"),
+        (ToolCall(name="tree", arguments={"top": {"enum": "a", "kids": [{"enum": "b"}]}}), "at /top/kids/0/enum"),
     ],
 )
 def test_a_call_is_held_against_its_tool(call: ToolCall, why: str | None) -> None:
@@ -119,9 +119,9 @@ documents = st.fixed_dictionaries(
             [
                 {"a": 1},
                 {"a": "1"},
-                {"root": {"enum": "a"}},
-                {"root": {"enum": {"$ref": "#/$defs/Node"}}},
-                {"root": 3},
+                {"top": {"enum": "a"}},
+                {"top": {"enum": {"$ref": "#/$defs/Node"}}},
+                {"top": 3},
                 {},
             ]
         )
