@@ -272,7 +272,8 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         return await self._arun(self._plan_embed([text] if isinstance(text, str) else list(text)))
 
     def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
-        raise self._unsupported(Capability.EMBEDDINGS)
+        feature = Capability.EMBEDDINGS
+        raise UnsupportedFeatureError(f"{self.provider} can't do {feature}", feature=feature, provider=self.provider)
         yield  # a plan, like the others; unreachable
 
     def health(self, timeout: float = 5.0) -> dict[str, Any]:
@@ -385,15 +386,3 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
     async def _arun(self, plan: Plan[T]) -> T:
         return await self._async.run(plan)
-
-    def _unsupported(
-        self, feature: str, *, why: str | None = None, version: str | None = None, alternatives: Sequence[str] = ()
-    ) -> UnsupportedFeatureError:
-        return UnsupportedFeatureError(
-            f"{self.provider} can't do {feature}" + (f" (server version {version})" if version else ""),
-            feature=feature,
-            provider=self.provider,
-            server_version=version,
-            alternatives=alternatives,
-            why=why,
-        )

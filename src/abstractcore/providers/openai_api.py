@@ -45,6 +45,11 @@ class Job:
     """Run where the answer names another model than was asked (endpoint, asked, answered): raises unless both are
     the same one."""
 
+    @property
+    def choices(self) -> int:
+        """How many choices the request asks for."""
+        return {**self.request.extra_body, **self.fields}.get("n") or self.request.n
+
     def body(self, *, stream: bool) -> dict[str, Any]:
         """The JSON of the request."""
         return {**request_body(self.request, self.model, stream=stream), **self.fields}
@@ -73,7 +78,7 @@ def complete(job: Job) -> Plan[GenerateResponse]:
 
 def _check_ends(job: Job, call: Call, completion: Completion) -> None:
     """Holds a whole answer to what a stream is held to: every choice is there and came to an end."""
-    wanted, answers = job.body(stream=False).get("n") or 1, completion.answers
+    wanted, answers = job.choices, completion.answers
     why = None
     if len(answers) < wanted:
         why = f"it has {len(answers)} of {wanted} choices"
@@ -94,7 +99,7 @@ def stream(job: Job) -> StreamPlan:
     started = time.perf_counter()
     call = job.call(stream=True)
     answer = yield from checked(job.endpoint, call, model=job.model)
-    reader = StreamReader(provider=job.endpoint.provider, url=call.url, n=job.request.n)
+    reader = StreamReader(provider=job.endpoint.provider, url=call.url, n=job.choices)
     if not answer.headers.get("content-type", "").startswith("text/event-stream"):
         raise reader.interrupted(
             "the answer is no event stream", why=f"its content type is {answer.headers.get('content-type')!r}"

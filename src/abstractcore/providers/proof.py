@@ -7,6 +7,7 @@ from typing import Any
 from ..constraint import Constraint
 from ..errors import ConstraintViolationError, TruncatedOutputError
 from ..types import Alternative, GenerateRequest
+from .request import limit_of
 
 
 def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict
 
 def _trim(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:
     constraint: Constraint = request.constraint
-    limit = f"max_output_tokens={request.max_output_tokens}" if request.max_output_tokens else "the model's context"
+    limit = limit_of(request)
     wanted = request.on_cut or ("raise" if request.max_output_tokens else "trim")
     kept = constraint.trim(answer.content) if wanted == "trim" else None
     if kept is None:

@@ -197,6 +197,11 @@ def timeouts_of(request: GenerateRequest, default: Timeouts) -> Timeouts:
     return default
 
 
+def limit_of(request: GenerateRequest) -> str:
+    """What ends the answers of a request, in words."""
+    return f"max_output_tokens={request.max_output_tokens}" if request.max_output_tokens else "the model's context"
+
+
 def _limit(given: Mapping[str, Any]) -> int | None:
     limits = {given[name] for name in ("max_output_tokens", "max_tokens") if name in given}
     if len(limits) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import ToolCallError, TruncatedOutputError
 from ..tools import CHOICES, fault
 from ..types import Alternative, GenerateRequest, Usage
+from .request import limit_of
 
 
 def settle_calls(answer: Alternative, request: GenerateRequest, usage: Usage | None) -> None:
@@ -17,7 +18,7 @@ def settle_calls(answer: Alternative, request: GenerateRequest, usage: Usage | N
     why = _fault(answer, request)
     if _was_cut(answer, request, usage) and (why or answer.tool_calls):
         text = _text(answer)
-        limit = f"max_output_tokens={request.max_output_tokens}" if request.max_output_tokens else "the model's context"
+        limit = limit_of(request)
         raise TruncatedOutputError(
             f"{limit} cut the answer before its tool call was complete",
             text=text,

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...constraint import Choice, Constraint, Grammar, JsonSchema, Regex
+from ...constraint import Constraint, JsonSchema, Regex
 from ...errors import InvalidConstraintError, ProviderError
 from ...structural_tag import StructuralTag
+from ..request import GUIDED
 from .dialect import Dialect, Surface
 
 
@@ -129,9 +130,7 @@ def lift(extra_body: Mapping[str, Any]) -> tuple[Constraint | None, dict[str, An
         InvalidConstraintError: There are several, or one that does not compile.
     """
     rest = dict(extra_body)
-    found: list[Constraint] = []
-    for kind, value in _hand_written(rest):
-        found.append(_CONSTRAINTS[kind](value))
+    found = [_CONSTRAINTS[kind](value) for kind, value in _hand_written(rest)]
     if len(found) > 1:
         raise InvalidConstraintError("extra_body holds several constraints; an answer can be held to one")
     if found:
@@ -139,13 +138,7 @@ def lift(extra_body: Mapping[str, Any]) -> tuple[Constraint | None, dict[str, An
     return (found[0] if found else None), rest
 
 
-_CONSTRAINTS: Mapping[str, Any] = {
-    "json": JsonSchema,
-    "regex": Regex,
-    "choice": Choice,
-    "grammar": Grammar,
-    "structural_tag": StructuralTag,
-}
+_CONSTRAINTS = {option.removeprefix("guided_"): make for option, make in GUIDED.items()}
 
 
 def _hand_written(rest: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -6,8 +6,8 @@ Each feature is a *shaper*: a function that reads the draft and adds its part, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -62,9 +62,10 @@ def shape_constraint(draft: Draft) -> None:
 
 def shape_safety(draft: Draft) -> None:
     """Refuses what the server would ignore in silence, and what would take it down."""
+    body = draft.body()
     if not draft.request.allow_unknown:
-        _check_fields(draft)
-    hazard = hazard_in(draft.dialect.number, f"/v1/{draft.surface}", draft.body())
+        _check_fields(draft, body)
+    hazard = hazard_in(draft.dialect.number, f"/v1/{draft.surface}", body)
     if hazard is not None:
         raise draft.refuse(hazard.name, why=hazard.effect, alternatives=[hazard.instead])
 
@@ -135,8 +136,7 @@ def _lifted(request: GenerateRequest) -> GenerateRequest:
     return replace(request, constraint=lifted or request.constraint, extra_body=rest)
 
 
-def _check_fields(draft: Draft) -> None:
-    body = draft.body()
+def _check_fields(draft: Draft, body: Mapping[str, Any]) -> None:
     unknown = unknown_fields(draft.dialect, draft.surface, body)
     if unknown is None:
         unchecked = sorted(body.keys() - UNIVERSAL_FIELDS - {"structured_outputs"} - _GUIDED)
