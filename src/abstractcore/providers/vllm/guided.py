@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -98,26 +99,27 @@ def explicit_dots(pattern: str) -> str:
     r"""Replaces each ``.`` of a regex by ``[^\n]``, which is what it means.
 
     xgrammar, vLLM's default engine, lets a dot match line feeds too (seen on 0.32.0: ``x.{3}y`` gave ``"xxx\ny"``).
-    Patterns with inline flags are left alone: the flag may be the one that gives the dot that very meaning.
+    Patterns with the inline flag ``s``, or that take flags away, are left alone: the dot may have that very meaning.
     """
-    if "(?" in pattern and any(flag in pattern for flag in ("(?s", "(?is", "(?ms", "(?us", "(?-")):
+    if _DOT_FLAG.search(pattern):
         return pattern
     out: list[str] = []
-    in_class = escaped = False
-    for char in pattern:
-        if not escaped and not in_class and char == ".":
+    depth = 0  # of character classes, which may stand inside each other
+    for piece in _PIECES.findall(pattern):
+        if piece == "." and not depth:
             out.append(r"[^\n]")
             continue
-        out.append(char)
-        if escaped:
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char == "[":
-            in_class = True
-        elif char == "]":
-            in_class = False
+        if piece[0] == "[":
+            depth += 1
+        elif piece == "]" and depth:
+            depth -= 1
+        out.append(piece)
     return "".join(out)
+
+
+_DOT_FLAG: Final = re.compile(r"\(\?[imsxuUR]*[s-]")
+_PIECES: Final = re.compile(r"\\.|\[\^?\]?|.", re.DOTALL)
+"""An escape, the begin of a class (a bracket that comes first in it is one of its members), or a character."""
 
 
 def lift(extra_body: Mapping[str, Any]) -> tuple[Constraint | None, dict[str, Any]]:

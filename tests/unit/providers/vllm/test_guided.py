@@ -89,6 +89,11 @@ def test_explicit_dots_leave_no_dot_that_a_flag_could_change(pattern: str, text:
         ("(?s:a.b).", "(?s:a.b)."),
         ("(?:a.)", r"(?:a[^\n])"),
         ("(?i)a.", r"(?i)a[^\n]"),
+        ("(?ims)a.", "(?ims)a."),
+        ("[[:alpha:].].", r"[[:alpha:].][^\n]"),
+        ("[a-z&&[^.]].", r"[a-z&&[^.]][^\n]"),
+        ("[].].", r"[].][^\n]"),
+        ("[^].].", r"[^].][^\n]"),
     ],
 )
 def test_dots_are_sent_explicitly(pattern: str, sent: str) -> None:
