@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from abstractcore import UnsupportedFeatureError, VLLMProvider  # noqa: E402
-from abstractcore.providers.openai_api import Job  # noqa: E402
+from abstractcore.providers.exchange import Job  # noqa: E402
 from abstractcore.providers.request import build_request  # noqa: E402
 from abstractcore.providers.vllm import server  # noqa: E402
 from abstractcore.providers.vllm.dialect import Dialect  # noqa: E402

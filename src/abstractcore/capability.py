@@ -6,7 +6,7 @@ a *knob* that is unsupported is left out, said in the answer's metadata and warn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -44,34 +44,88 @@ class Capability(StrEnum):
     COUNT_TOKENS = "count_tokens"
     THINKING = "thinking"
     IMAGES = "images"
+    STRUCTURAL_TAG = "guided_structural_tag"
+    CHAT_TEMPLATE = "chat_template_kwargs"
+
+
+_EVERYWHERE: Final = (Capability.CHAT, Capability.STREAMING, Capability.STRUCTURED_OUTPUT)
+
+
+def _row(native: Iterable[Capability], emulated: Iterable[Capability] = ()) -> Mapping[Capability, Support]:
+    return {
+        **dict.fromkeys((*_EVERYWHERE, *native), Support.NATIVE),
+        **dict.fromkeys(emulated, Support.EMULATED),
+    }
 
 
 CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
-    "vllm": {
-        Capability.CHAT: Support.NATIVE,
-        Capability.STREAMING: Support.NATIVE,
-        Capability.COMPLETIONS: Support.NATIVE,
-        Capability.STRUCTURED_OUTPUT: Support.NATIVE,
-        Capability.GUIDED_DECODING: Support.NATIVE,
-        Capability.GUIDED_JSON: Support.NATIVE,
-        Capability.GUIDED_REGEX: Support.NATIVE,
-        Capability.GUIDED_GRAMMAR: Support.NATIVE,
-        Capability.GUIDED_CHOICE: Support.NATIVE,
-        Capability.SEED: Support.NATIVE,
-        Capability.STOP: Support.NATIVE,
-        Capability.MULTIPLE_ANSWERS: Support.NATIVE,
-        Capability.LOGPROBS: Support.NATIVE,
-        Capability.MULTI_LORA: Support.NATIVE,
-        Capability.BEAM_SEARCH: Support.NATIVE,
-        Capability.BEST_OF: Support.EMULATED,
-        Capability.EMBEDDINGS: Support.NATIVE,
-        Capability.RERANKING: Support.NATIVE,
-        Capability.COUNT_TOKENS: Support.NATIVE,
-        Capability.THINKING: Support.NATIVE,
-        Capability.IMAGES: Support.NATIVE,
-        Capability.TOOLS: Support.NATIVE,
-    },
+    "openai": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_JSON, Capability.SEED, Capability.STOP,
+            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.TOOLS, Capability.EMBEDDINGS,
+            Capability.THINKING, Capability.IMAGES,
+        ),
+        emulated=(Capability.GUIDED_CHOICE, Capability.GUIDED_REGEX),
+    ),
+    "anthropic": _row(
+        native=(
+            Capability.GUIDED_JSON, Capability.STOP, Capability.TOOLS, Capability.COUNT_TOKENS, Capability.THINKING,
+            Capability.IMAGES,
+        ),
+        emulated=(Capability.GUIDED_CHOICE, Capability.GUIDED_REGEX),
+    ),
+    "ollama": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_JSON, Capability.SEED, Capability.STOP, Capability.LOGPROBS,
+            Capability.TOOLS, Capability.EMBEDDINGS, Capability.THINKING, Capability.IMAGES,
+        ),
+        emulated=(Capability.GUIDED_CHOICE, Capability.GUIDED_REGEX),
+    ),
+    "lmstudio": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_JSON, Capability.SEED, Capability.STOP, Capability.TOOLS,
+            Capability.EMBEDDINGS, Capability.IMAGES,
+        ),
+        emulated=(Capability.GUIDED_CHOICE, Capability.GUIDED_REGEX),
+    ),
+    "mlx": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
+            Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
+            Capability.COUNT_TOKENS,
+        ),
+    ),
+    "huggingface": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
+            Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
+            Capability.MULTI_LORA, Capability.COUNT_TOKENS,
+        ),
+    ),
+    "vllm": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_REGEX,
+            Capability.GUIDED_GRAMMAR, Capability.GUIDED_CHOICE, Capability.STRUCTURAL_TAG, Capability.SEED,
+            Capability.STOP, Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA,
+            Capability.BEAM_SEARCH, Capability.EMBEDDINGS, Capability.RERANKING, Capability.COUNT_TOKENS,
+            Capability.THINKING, Capability.IMAGES, Capability.TOOLS, Capability.CHAT_TEMPLATE,
+        ),
+        emulated=(Capability.BEST_OF,),
+    ),
+}  # fmt: skip
+
+_OPENAI_KNOBS: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+KNOBS: Final[Mapping[str, frozenset[str]]] = {
+    "openai": _OPENAI_KNOBS,
+    "anthropic": frozenset({"temperature", "top_p", "top_k"}),
+    "ollama": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
+    "lmstudio": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
+    "mlx": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
+    "huggingface": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
+    "vllm": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty", "priority"},
 }
+"""Sampling knobs that a backend has, by their names in ``generate``. What is not here is left out of the request,
+named in the answer's metadata and warned about once."""
 
 
 def support(provider: str, capability: Capability) -> Support:

@@ -1,7 +1,8 @@
 """Settings, and where each one came from.
 
 Order, later beats earlier: default, ``/etc/abstractcore/config.toml``, the user's ``config.toml``, the project's
-``abstractcore.toml``, the environment, an explicit argument. An empty environment variable counts as unset.
+``abstractcore.toml``, the environment, an explicit argument. An empty environment variable counts as unset. A secret
+may also stand in a file that its variable with ``_FILE`` names, such as ``VLLM_API_KEY_FILE``, as in containers.
 """
 
 from __future__ import annotations
@@ -41,6 +42,28 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "Address of the vLLM server; several with commas between them.",
     ),
     Setting("vllm.api_key", "EMPTY", ("VLLM_API_KEY",), "Key of the vLLM server.", secret=True),
+    Setting("openai.base_url", "https://api.openai.com/v1", ("OPENAI_BASE_URL",), "Address of the OpenAI server."),
+    Setting("openai.api_key", None, ("OPENAI_API_KEY",), "Key of the OpenAI server.", secret=True),
+    Setting(
+        "anthropic.base_url", "https://api.anthropic.com", ("ANTHROPIC_BASE_URL",), "Address of the Anthropic server."
+    ),
+    Setting("anthropic.api_key", None, ("ANTHROPIC_API_KEY",), "Key of the Anthropic server.", secret=True),
+    Setting(
+        "ollama.base_url",
+        "http://localhost:11434",
+        ("OLLAMA_BASE_URL", "OLLAMA_HOST"),
+        "Address of the Ollama server.",
+    ),
+    Setting("ollama.api_key", None, ("OLLAMA_API_KEY",), "Key of the Ollama server.", secret=True),
+    Setting(
+        "lmstudio.base_url", "http://localhost:1234/v1", ("LMSTUDIO_BASE_URL",), "Address of the LM Studio server."
+    ),
+    Setting(
+        "lmstudio.api_key", None, ("LMSTUDIO_API_KEY", "LM_API_TOKEN"), "Key of the LM Studio server.", secret=True
+    ),
+    Setting(
+        "huggingface.token", None, ("HF_TOKEN", "HUGGINGFACE_TOKEN"), "Token for the Hugging Face hub.", secret=True
+    ),
     Setting("cache.dir", None, ("ABSTRACTCORE_CACHE",), "Folder for downloaded servers and models."),
 )
 TABLE: Final[Mapping[str, Setting]] = {row.name: row for row in SETTINGS}
@@ -102,6 +125,8 @@ def resolve(
     for variable in row.env:
         if environ.get(variable):
             return Value(name, environ[variable], variable)
+        if row.secret and environ.get(f"{variable}_FILE"):
+            return Value(name, _read_secret(f"{variable}_FILE", Path(environ[f"{variable}_FILE"])), f"{variable}_FILE")
     for path in (PROJECT_FILE, user_file(environ), SYSTEM_FILE) if files is None else files:
         found = _lookup(path, name)
         if found is not None:
@@ -128,6 +153,23 @@ def _lookup(path: Path, name: str) -> str | None:
     if not isinstance(node, str):
         raise ConfigurationError(f"{name} in {path} must be a string", why=f"it is {type(node).__name__}")
     return node
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+        others = path.stat().st_mode & 0o077
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file that {variable} names can't be read", why=str(error)) from error
+    if others:
+        raise ConfigurationError(
+            f"the file that {variable} names is open to others",
+            why=f"{path} has the mode {path.stat().st_mode & 0o777:o}",
+            hint=f"chmod 600 {path}",
+        )
+    if not text:
+        raise ConfigurationError(f"the file that {variable} names is empty", why=str(path))
+    return text
 
 
 def _unreadable(path: Path, cause: Exception) -> ConfigurationError:

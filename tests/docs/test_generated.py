@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from abstractcore.providers.openai_api import Job
+from abstractcore.providers.exchange import Job
 from abstractcore.vllm_facts import hazard_in, parse_version
 from tests.docs.blocks import ROOT
 from tests.recordings import VERSIONS, schema_properties

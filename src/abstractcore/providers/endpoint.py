@@ -35,11 +35,13 @@ class Endpoint:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     down_hint: str | None = None
     key_hint: str | None = None
+    prefix: str = "/v1"
+    """What the base URL ends in."""
 
     @property
     def root(self) -> str:
-        """The address without the ``/v1`` of the protocol."""
-        return self.base_url.removesuffix("/v1")
+        """The address without the prefix of the protocol."""
+        return self.base_url.removesuffix(self.prefix)
 
     def get(self, url: str, *, timeouts: Timeouts | None = None) -> Call:
         """A request that changes nothing."""
@@ -67,11 +69,15 @@ class Endpoint:
         )
 
 
-def base_url_of(text: str) -> str:
+def base_url_of(text: str, prefix: str = "/v1") -> str:
     """Brings the forms in which people write a server's address into one.
 
     Takes it with or without scheme, trailing slash and ``/v1``; ``unix:///run/vllm.sock`` becomes
     ``http+unix://%2Frun%2Fvllm.sock/v1``.
+
+    Args:
+        text: What was written.
+        prefix: What the protocol's paths begin with.
 
     Raises:
         ConfigurationError: It is not the address of a server.
@@ -81,7 +87,7 @@ def base_url_of(text: str) -> str:
     if url.startswith("unix:"):
         from urllib.parse import quote
 
-        path = url.removeprefix("unix:").removeprefix("//").removesuffix("/v1")
+        path = url.removeprefix("unix:").removeprefix("//").removesuffix(prefix)
         if not path.startswith("/"):
             raise _no_address(text, f"the path {path!r} of the socket is not absolute")
         url = f"http+unix://{quote(path, safe='')}"
@@ -98,7 +104,7 @@ def base_url_of(text: str) -> str:
         raise _no_address("*@" + parts.netloc.rpartition("@")[2], "it names a user, which is not sent; pass api_key")
     if parts.query or parts.fragment:
         raise _no_address(text, "it has a query or a fragment")
-    return url if url.endswith("/v1") else f"{url}/v1"
+    return url if url.endswith(prefix) else f"{url}{prefix}"
 
 
 def _no_address(text: str, why: str) -> ConfigurationError:
@@ -160,7 +166,9 @@ def failed(endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model
     elif 300 <= answer.status < 400:
         error.hint = f"the server redirects to {answer.headers.get('location')}; give that address if you trust it"
     elif error.status in (404, 405) and error.code is None:
-        error.hint = f"is {endpoint.base_url} the right address? It should end in /v1"
+        error.hint = f"is {endpoint.base_url} the right address?" + (
+            f" It should end in {endpoint.prefix}" if endpoint.prefix else ""
+        )
     return error
 
 

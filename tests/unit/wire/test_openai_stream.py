@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from abstractcore import StreamInterruptedError
 from abstractcore.types import ToolCall, Usage
 from abstractcore.wire.openai import Completion
-from abstractcore.wire.openai_stream import StreamReader
+from abstractcore.wire.openai_stream import OpenAIStreamReader
 from abstractcore.wire.sse import MAX_EVENT_BYTES
 from tests.recordings import VERSIONS, recorded, recorded_stream
 
@@ -58,7 +58,7 @@ GOOD = good_streams()
 
 def read(reads: list[bytes], n: int = 1) -> tuple[Completion, list[str]]:
     """All of a stream, and the text of the chunks by choice."""
-    reader = StreamReader(provider="vllm", url=URL, n=n)
+    reader = OpenAIStreamReader(provider="vllm", url=URL, n=n)
     chunks = [chunk for data in reads for chunk in reader.feed(data)]
     return reader.finish(), ["".join(chunk.content for chunk in chunks if chunk.index == index) for index in range(n)]
 
@@ -110,7 +110,7 @@ def test_logprobs_are_collected() -> None:
 
 
 def test_the_time_of_the_first_text_is_taken() -> None:
-    reader = StreamReader(provider="vllm", url=URL)
+    reader = OpenAIStreamReader(provider="vllm", url=URL)
     events = GOOD["0.32.0 chat"].events
     reader.feed(events[0])
     assert reader.first_at is None, "the first event has the role and no text"
@@ -251,7 +251,7 @@ def test_a_malformed_event_is_no_answer(malformed: bytes) -> None:
 
 
 def test_an_event_without_end_is_no_answer() -> None:
-    reader = StreamReader(provider="vllm", url=URL)
+    reader = OpenAIStreamReader(provider="vllm", url=URL)
     reader.feed(delta(content="half") + b"data: " + b"x" * (MAX_EVENT_BYTES - 6))
     with pytest.raises(StreamInterruptedError, match="accepted") as caught:
         reader.feed(b"x")

@@ -16,7 +16,7 @@ from ...types import GenerateRequest
 from ...vllm_facts import hazard_in
 from ...wire.call import Plan
 from ..endpoint import Endpoint
-from ..openai_api import Job
+from ..exchange import Job
 from . import beam, probe, server, thinking
 from .dialect import unknown_fields
 from .draft import Draft
@@ -100,16 +100,7 @@ def decide(endpoint: Endpoint, request: GenerateRequest, model: str, *, stream: 
         draft.has_switch = yield from thinking.find_switch(endpoint, model)
     for shape in SHAPERS:
         shape(draft)
-    return Job(
-        endpoint,
-        draft.request,
-        model,
-        draft.fields,
-        draft.spelling,
-        draft.metadata,
-        hold_text=draft.hold_text,
-        revise=tuple(draft.revise),
-    )
+    return draft.job(endpoint)
 
 
 def _needs_dialect(draft: Draft) -> bool:

@@ -10,7 +10,7 @@ from ...types import GenerateRequest
 from ...wire.call import Plan
 from ..base import Provider
 from ..endpoint import Endpoint
-from ..openai_api import Job
+from ..exchange import Job
 from .replicas import Replicas
 
 T = TypeVar("T")

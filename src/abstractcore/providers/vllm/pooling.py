@@ -11,7 +11,7 @@ from ...types import RankedDocument
 from ...wire.call import Plan
 from ...wire.openai import read_embeddings
 from ...wire.pooling import read_ranking, read_scores
-from .. import openai_api
+from .. import exchange
 from ..endpoint import Endpoint, checked
 from . import server
 from .methods import ServerMethods
@@ -111,7 +111,7 @@ def pooled(endpoint: Endpoint, path: str, body: Mapping[str, Any], reader: Calla
             raise
         raise _refusal(endpoint, path, dialect.version, f"{path} answers 404") from error
     try:
-        return openai_api.read(reader, endpoint, call, answer, model=str(body["model"]))
+        return exchange.read(reader, endpoint, call, answer, model=str(body["model"]))
     except ProviderError as error:
         if error.server_message is None:
             raise

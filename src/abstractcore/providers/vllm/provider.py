@@ -19,10 +19,10 @@ from ...errors import (
 from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Emit, Plan, StreamPlan
-from .. import openai_api
+from .. import exchange, openai_api
 from ..batch.controller import Load
 from ..endpoint import Endpoint
-from ..openai_api import Job
+from ..exchange import Job
 from ..request import GenerateDefaults
 from . import adapters, guided, pooling, routing, server, tokens, tools
 from .job import decide
@@ -134,7 +134,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
     def _plan_proved(self, request: GenerateRequest, endpoint: Endpoint) -> Plan[GenerateResponse]:
         job = yield from self._plan_job(request, endpoint, stream=False)
         try:
-            return (yield from self._explained(endpoint, openai_api.complete(job), job))
+            return (yield from self._explained(endpoint, exchange.complete(job), job))
         except TruncatedOutputError:
             raise
         except ConstraintViolationError:
@@ -143,7 +143,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
             again = yield from self._plan_job(request, endpoint, stream=False)
             if again.spelling == job.spelling:
                 raise
-            return (yield from self._explained(endpoint, openai_api.complete(again), again))
+            return (yield from self._explained(endpoint, exchange.complete(again), again))
 
     def _plan_stream(self, request: GenerateRequest) -> StreamPlan:
         return self._replicas.run(partial(self._plan_stream_at, request))
@@ -165,7 +165,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
     def _plan_proved_stream(self, request: GenerateRequest, endpoint: Endpoint) -> StreamPlan:
         job = yield from self._plan_job(request, endpoint, stream=True)
         try:
-            yield from self._explained(endpoint, openai_api.stream(job), job)
+            yield from self._explained(endpoint, exchange.stream(job), job)
         except ConstraintViolationError:
             server.forget(endpoint)
             raise

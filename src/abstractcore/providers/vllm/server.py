@@ -9,18 +9,15 @@ from typing import Any, Final
 import msgspec
 
 from ...errors import (
-    ConnectionFailedError,
     ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
-    RequestTimeoutError,
-    ServerNotReadyError,
 )
 from ...types import GenerateRequest, ModelInfo
-from ...wire.call import Answer, Pause, Plan, Timeouts
+from ...wire.call import Answer, Plan, Timeouts
 from ...wire.pooling import TokenCount, read_count
-from .. import openai_api
+from .. import openai_api, readiness
 from ..endpoint import Endpoint, send
 from .dialect import Dialect, Spelling, read_dialect, read_version
 
@@ -101,19 +98,7 @@ def _ask(endpoint: Endpoint, path: str) -> Plan[Answer]:
 
 def health(endpoint: Endpoint, timeout: float) -> Plan[dict[str, Any]]:
     """Whether the server answers, what it serves, and how long that took."""
-    started = time.perf_counter()
-    limits = Timeouts(connect=timeout, first_byte=timeout, idle=timeout, total=timeout)
-    report: dict[str, Any] = {"status": False, "provider": endpoint.provider, "models": [], "model_count": 0}
-    try:
-        answer = yield from send(endpoint, endpoint.get(f"{endpoint.root}/health", timeouts=limits))
-        if answer.status != _OK:
-            report["error"] = f"/health answers {answer.status}"
-        else:
-            rows = yield from openai_api.models(endpoint)
-            report |= {"status": True, "models": sorted(row.id for row in rows), "model_count": len(rows)}
-    except ProviderError as error:
-        report["error"] = str(error)
-    return {"error": None, **report, "latency_ms": (time.perf_counter() - started) * 1e3}
+    return readiness.health(endpoint, timeout, openai_api.models, "/health")
 
 
 def wait_until_ready(endpoint: Endpoint, seconds: float) -> Plan[None]:
@@ -122,25 +107,7 @@ def wait_until_ready(endpoint: Endpoint, seconds: float) -> Plan[None]:
     Raises:
         ServerNotReadyError: It did not within the time.
     """
-    until = time.monotonic() + seconds
-    limits = Timeouts(connect=5.0, first_byte=5.0, idle=5.0)
-    while True:
-        try:
-            answer = yield from send(endpoint, endpoint.get(f"{endpoint.root}/health", timeouts=limits))
-            why = f"/health answers {answer.status}"
-            if answer.status == _OK:
-                return
-        except (ConnectionFailedError, RequestTimeoutError) as error:
-            why = error.why or error.message
-        if time.monotonic() >= until:
-            raise ServerNotReadyError(
-                f"the {endpoint.provider} server at {endpoint.base_url} was not ready within {seconds:g} s",
-                provider=endpoint.provider,
-                url=endpoint.base_url,
-                why=why,
-                hint=endpoint.down_hint,
-            )
-        yield Pause(min(1.0, max(0.05, until - time.monotonic())))
+    return readiness.wait_until_ready(endpoint, seconds, "/health")
 
 
 def served(endpoint: Endpoint, model: str | None) -> Plan[ModelInfo]:

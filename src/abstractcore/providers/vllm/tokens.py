@@ -11,9 +11,9 @@ from ...errors import UnsupportedFeatureError
 from ...types import GenerateRequest
 from ...wire.call import Plan
 from ...wire.pooling import TokenCount, read_count, read_text
-from .. import openai_api
+from .. import exchange
 from ..endpoint import Endpoint, checked
-from ..openai_api import Job
+from ..exchange import Job
 from ..request import GenerateOptions, build_request
 from . import server
 from .methods import ServerMethods
@@ -140,4 +140,4 @@ def check_length(job: Job) -> Plan[None]:
 def _ask(endpoint: Endpoint, path: str, body: Mapping[str, Any], reader: Callable[[bytes], T]) -> Plan[T]:
     call = endpoint.post(endpoint.root + path, body)
     answer = yield from checked(endpoint, call, model=str(body["model"]))
-    return openai_api.read(reader, endpoint, call, answer, model=str(body["model"]))
+    return exchange.read(reader, endpoint, call, answer, model=str(body["model"]))

@@ -19,7 +19,7 @@ from ...vllm_facts.tool_parsers import TOOL_CALL_MARKS, tool_parser_for
 from ...wire.call import Call, Plan
 from ...wire.openai import Completion
 from ..endpoint import Endpoint, send
-from ..openai_api import Job
+from ..exchange import Job
 from . import server
 from .dialect import Dialect
 from .draft import Draft
