@@ -14,7 +14,19 @@ from tests.conftest import TESTS
 
 ROOT = TESTS.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = ["vllm", "openai", "anthropic", "ollama", "lmstudio", "mlx", "huggingface", "server", "deploy", "langchain"]
+EXTRAS = [
+    "vllm",
+    "openai",
+    "anthropic",
+    "ollama",
+    "lmstudio",
+    "mlx",
+    "huggingface",
+    "local",
+    "server",
+    "deploy",
+    "langchain",
+]
 
 
 def test_there_is_one_version() -> None:
