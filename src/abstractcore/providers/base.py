@@ -45,6 +45,10 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
     provider: ClassVar[str]
     """The backend's name."""
+    default_model: ClassVar[str | None] = None
+    """The model that is asked when none is named."""
+    needs_key: ClassVar[bool] = False
+    """Whether the backend answers nobody without a key."""
 
     def __init__(
         self,

@@ -46,8 +46,6 @@ class HttpProvider(Provider):
     """What the paths of the protocol begin with."""
     ready_path: ClassVar[str] = "/v1/models"
     """Below the server's root: answers 200 when it is ready."""
-    default_model: ClassVar[str | None] = None
-    needs_key: ClassVar[bool] = False
     known_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields of a request, beyond those that options write, that the protocol's documentation lists."""
     down_hint: ClassVar[str | None] = None
