@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,8 +131,7 @@ def test_what_an_engine_raises_is_the_error_that_a_server_would_cause(
 ) -> None:
     engine.words = [raised]
     with ScriptedProvider(engine) as llm, pytest.raises(expected, match=words):
-        answer = llm.generate("Hi", stream=stream)
-        list(answer if isinstance(answer, Iterator) else [answer])
+        list(llm.generate("Hi", stream=True) if stream else [llm.generate("Hi")])
 
 
 def test_an_error_within_a_stream_keeps_the_partial_text(llm: ScriptedProvider, engine: ScriptedEngine) -> None:
