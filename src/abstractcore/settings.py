@@ -100,6 +100,12 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "abstractcore"
 
 
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder for what must last: the keys of the servers that were started here."""
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "abstractcore"
+
+
 def resolve(
     name: str,
     argument: str | None = None,

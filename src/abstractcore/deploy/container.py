@@ -13,6 +13,8 @@ SERVER: Final = "vllm-server"
 CLIENT: Final = "chatbot-main-gpu-agent"
 UNLIMITED: Final = -1
 """Of a limit."""
+SECRETS: Final = "/run/secrets"
+"""Inside a container: the folder of files that nobody else may read."""
 LABEL: Final = "io.abstractcore"
 """What every label of ours begins with; nothing else is ever removed."""
 
@@ -26,6 +28,15 @@ class Mount:
     target: str
     read_only: bool = False
     kind: Literal["bind", "volume"] = "bind"
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume to make, if it is not there yet."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the local driver; none for a plain folder that the engine of containers keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,7 @@ class Deployment:
     client: ContainerSpec | None
     networks: tuple[str, ...] = ()
     """User networks to make."""
-    volumes: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     """Volumes to make; kept by ``down`` unless it is asked to remove them."""
     base_url: str
     """Where the client reaches the server."""

@@ -1,0 +1,1 @@
+"""A deployment written down for the tools that run it: pure functions, argument lists and documents."""
