@@ -1,0 +1,1 @@
+"""The life of a deployment: checked, made, proved, watched and ended."""
