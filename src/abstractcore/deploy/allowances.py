@@ -11,7 +11,7 @@ from .options import LaunchOptions
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _SIZE: Final = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
-SIZES: Final = ("memlock", "stack")
+SIZES: Final = ("memlock", "stack", "shm")
 WORDS: Final = {"ipc": "private", "user": "root", "caps": "default", "new-privileges": "yes"}
 """What each of them may be given up for."""
 UNSET: Final = "unset"
@@ -43,6 +43,11 @@ class Given:
     def stack(self, promised: int) -> int | None:
         """The limit of the stack; ``None`` to leave it alone."""
         return self._limit("stack", promised)
+
+    def shm(self, promised: int) -> int:
+        """Bytes of /dev/shm where it is the container's own; the engine's default of 64 MiB when unset."""
+        size = self._limit("shm", promised)
+        return 64 * 2**20 if size is None else size
 
     def _limit(self, name: str, promised: int) -> int | None:
         text = self.options.allow.get(name)

@@ -70,7 +70,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         r'could not select device driver "(?:|nvidia|cdi)"',
         "the engine has no GPU runtime",
         "--gpus is a promise that only the NVIDIA container toolkit can keep",
-        _TOOLKIT + "; without a GPU: --gpus none",
+        _TOOLKIT,
     ),
     Cause(
         "gpu.runtime",
@@ -130,15 +130,14 @@ CAUSES: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         "image.missing",
-        r"(?:manifest for (\S+) not found|(\S+): not found: manifest unknown|[Nn]o such image: (\S+)|"
-        r"Unable to find image '([^']+)' locally)",
+        r"(?:manifest for (\S+) not found|(\S+): not found: manifest unknown|[Nn]o such image: (\S+))",
         "the image {0} is not here, and no registry has it",
         "a container starts from an image",
         "docker pull {0}; or load one that was saved: docker load -i FILE",
     ),
     Cause(
         "image.registry",
-        r"(Get \"https://[^\"]+\": (?:dial tcp|net/http|context deadline|proxyconnect|EOF|tls)[^\n]*)",
+        r"(Get \"https?://[^\"]+\": (?:dial tcp|net/http|context deadline|proxyconnect|EOF|tls)[^\n]*)",
         "the registry of images can't be reached",
         "the image is not here, so it has to be downloaded",
         "on a machine with a network: docker save IMAGE -o FILE; here: docker load -i FILE",

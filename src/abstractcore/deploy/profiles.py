@@ -264,7 +264,7 @@ class _Shape:
 
     @classmethod
     def of(cls, plan: Plan, options: LaunchOptions, given: Given) -> _Shape:
-        size = options.shm_size or shared_memory(plan)
+        size = given.shm(options.shm_size or shared_memory(plan))
         said = f"{size / GIB:g} GiB of shared memory: vLLM's ranks talk through it, the usual 64 MiB kills them"
         if options.profile == "host":
             limits = (("memlock", given.memlock(UNLIMITED)), ("stack", given.stack(STACK)))

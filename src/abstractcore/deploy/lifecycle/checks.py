@@ -118,16 +118,18 @@ def _limits(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
         if name not in facts.refused:
             continue
         starts = facts.memlock if name == "memlock" else None
-        measured = f"a probe container with {_size(starts)} starts, with {_size(limits[name])} it does not"
-        said = facts.refused[name]
-        why = f"{measured if starts is not None else 'a probe container does not start'}: {said}"
-        given = _size(starts) if starts is not None else "unset"
+        measured, given = "a probe container does not start", "unset"
+        if starts is not None:
+            measured = f"a probe container with {_size(starts)} starts, with {_size(limits[name])} it does not"
+            given = _size(starts)
+        why = f"{measured}: {facts.refused[name]}"
         yield Problem(
             f"limit.{name}",
             f"the engine may not raise {name} to {_size(limits[name])}",
             why + "; it matters for RDMA, the GPU's own memory is never swapped" * (name == "memlock"),
             (
-                f"mend the host: the daemon needs CAP_SYS_RESOURCE or LimitMEMLOCK=infinity (systemctl edit {facts.engine})"
+                "mend the host: the daemon needs "
+                f"CAP_SYS_RESOURCE or LimitMEMLOCK=infinity (systemctl edit {facts.engine})"
                 if name == "memlock"
                 else "mend the host: raise the hard limit of the daemon",
                 f"go on with less, which is recorded: --allow {name}={given}",
@@ -143,13 +145,13 @@ def _gpus(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
             known.what if known else "a container gets no GPU here",
             f"a probe container with --gpus does not start: {said}",
             (
-                f"mend the host: {known.cure.partition('; without')[0]}" if known else "nvidia-smi; nvidia-ctk --version",
+                f"mend the host: {known.cure}" if known else "nvidia-smi; nvidia-ctk --version",
                 "go on without a GPU: --gpus cpu, with an image of vLLM for the CPU",
             ),
         )
 
 
-def _names(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
+def _names(deployment: Deployment, facts: Facts) -> Iterator[Problem]:  # noqa: ARG001 - one signature for all
     for name in facts.taken_names:
         yield Problem(
             "name.taken",
@@ -184,14 +186,16 @@ def _ports(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
         other = next((row for row in facts.listeners if row.port == port and _meet(row.address, address)), None)
         if other is None:
             continue
-        flag = "--port" if spec is deployment.server and not spec.ports else "--publish"
+        way = f"take another one: {'--publish' if spec.ports else '--port'} {port + 1}"
         if spec is deployment.client:
-            flag = "--client-port" if spec.network == "host" else "--publish-client"
+            way = (
+                f"take another one: --publish-client {port + 1}" if spec.ports else "--profile private, or --no-client"
+            )
         yield Problem(
             "port.taken",
             f"port {port} of this host is taken; {spec.name} needs it",
             f"{other.process or 'something'} listens on {other.address}:{port}",
-            (f"stop what holds it: ss -ltnp 'sport = :{port}'", f"take another one: {flag} {port + 1}"),
+            (f"stop what holds it: ss -ltnp 'sport = :{port}'", way),
         )
 
 
@@ -200,7 +204,7 @@ def _meet(one: str, other: str) -> bool:
     return one == other or one in every or other in every
 
 
-def _network(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
+def _network(deployment: Deployment, facts: Facts) -> Iterator[Problem]:  # noqa: ARG001 - one signature for all
     for spec in deployment.containers:
         if spec.network in {"host", "none"} and spec.ports:
             yield Problem(
@@ -289,7 +293,7 @@ def _key(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _disk(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
+def _disk(deployment: Deployment, facts: Facts) -> Iterator[Problem]:  # noqa: ARG001 - one signature for all
     needed = facts.download * 11 // 10
     if facts.free_disk is not None and facts.free_disk < needed:
         yield Problem(

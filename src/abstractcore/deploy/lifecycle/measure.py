@@ -59,7 +59,9 @@ def measure(engine: Engine, deployment: Deployment, *, download: int = 0, report
         unreadable=looked.closed,
         dangling=looked.dangling,
         missing_sources=tuple(
-            source for source in dict.fromkeys(sources) if is_local and source not in made_later and not Path(source).exists()
+            source
+            for source in dict.fromkeys(sources)
+            if is_local and source not in made_later and not Path(source).exists()
         ),
         key_owner=key_owner(server.user, is_rootless=_is_rootless(info)) if deployment.key_file else None,
         host_shm=_free_shm() if is_local and server.ipc == "host" and needs_ring(server) else None,
