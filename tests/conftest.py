@@ -159,4 +159,5 @@ def _clean_machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
             ("XDG_STATE_HOME", ".local/state"),
         ):
             patch.setenv(variable, str(home / folder))
+        patch.setattr("abstractcore.topology.ROOT", home)  # the tests themselves may run in a container
         yield

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError, ConnectionFailedError, ProviderError
+from ..errors import ConfigurationError, ConnectionFailedError, ProviderError, RequestTimeoutError
 from ..transport.retry import RetryPolicy
 from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
 from ..wire.failure import read_failure, to_error
 from ..wire.openai import encode
+
+_F = TypeVar("_F", ConnectionFailedError, RequestTimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
         attempt += 1
         try:
             answer: Answer = yield call
+        except RequestTimeoutError as error:
+            raise explained(endpoint, error) if error.phase == "connect" else error from error.__cause__
         except ConnectionFailedError as error:
             wait = endpoint.retry.after_failure(attempt, error, call)
             if wait is None:
@@ -133,12 +137,17 @@ def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
         yield Pause(wait)
 
 
-def explained(endpoint: Endpoint, error: ConnectionFailedError) -> ConnectionFailedError:
-    """Adds what the transport can't know: which backend it is and how one starts it."""
+def explained(endpoint: Endpoint, error: _F) -> _F:
+    """Adds what the transport can't know: which backend it is, how one starts it, what is between here and there."""
+    from .whereabouts import cause_of  # loaded when something failed
+
     error.provider = endpoint.provider
-    if error.refused:
+    cause = cause_of(endpoint.base_url, error)
+    if cause is not None:
+        error.why, error.message, error.hint = error.message, cause.message, cause.hint
+    elif isinstance(error, ConnectionFailedError) and error.refused:
         error.why, error.message = error.message, f"no {endpoint.provider} server answers at {endpoint.base_url}"
-        error.args = (error.message,)
+    error.args = (error.message,)
     error.hint = error.hint or endpoint.down_hint
     return error
 

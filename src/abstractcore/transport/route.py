@@ -50,11 +50,15 @@ class Route(Struct, frozen=True):
     """``Authorization`` from the URL's user part, ``Proxy-Authorization`` from the proxy's."""
 
     @property
+    def proxy(self) -> str | None:
+        """``host:port`` of the proxy, if there is one."""
+        proxied = self.origin.tunnel is not None or not self.target.startswith("/")
+        return f"{_bracketed(self.origin.host)}:{self.origin.port}" if proxied else None
+
+    @property
     def via(self) -> str:
         """Words for an error message that name the proxy, if there is one."""
-        origin = self.origin
-        proxied = origin.tunnel is not None or not self.target.startswith("/")
-        return f" through the proxy {_bracketed(origin.host)}:{origin.port}" if proxied else ""
+        return f" through the proxy {self.proxy}" if self.proxy else ""
 
     def headers(self, given: Mapping[str, str]) -> Mapping[str, str]:
         """The headers of a call, with those of the route unless the call has its own."""
