@@ -189,12 +189,29 @@ def here(root: Path | None = None) -> Here:
     if not any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
         return Here()
     try:
-        interfaces = os.listdir(root / "sys/class/net")  # noqa: PTH208 - names are all that is wanted
         resolver = (root / "etc/resolv.conf").read_text(encoding="utf-8")
     except OSError:
-        interfaces, resolver = [], ""
-    bridges = any(name.startswith(("docker", "br-", "veth", "podman", "cni")) for name in interfaces)
-    return Here(True, not bridges, "nameserver 127.0.0.11" in resolver)
+        resolver = ""
+    return Here(True, _has_own_network(root / "sys/class/net"), "nameserver 127.0.0.11" in resolver)
+
+
+def _has_own_network(interfaces: Path) -> bool:
+    """Whether every interface but loopback is one end of a pair, whose other end is elsewhere."""
+    try:
+        names = set(os.listdir(interfaces)) - {"lo"}  # noqa: PTH208 - names are all that is wanted
+        if any(name.startswith(_BRIDGES) for name in names):
+            return False
+        return all(_number(interfaces / name / "iflink") != _number(interfaces / name / "ifindex") for name in names)
+    except (OSError, ValueError):
+        return True
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
+
+
+_BRIDGES: Final = ("docker", "br-", "veth", "podman", "cni")
+"""A container host has interfaces whose names begin so; a container has not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 LABEL: Final = "abstractcore-test"
 _COMMANDS: Final = ("sh", "env", "cat", "ls", "mkdir", "chmod", "rm", "sleep", "id", "true")
 _NEEDLESS: Final = {"test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__"}
-_FOLDERS: Final = ("dev", "etc", "home", "opt", "proc", "root", "run", "srv", "sys", "usr", "var", "var/tmp")
+_FOLDERS: Final = ("dev", "etc", "home", "opt", "proc", "root", "run", "srv", "sys", "usr", "var")
 _LINKS: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 _ETC: Final = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nvllm:x:2000:0::/tmp:/bin/sh\n",
@@ -143,7 +143,8 @@ def _archive(files: Mapping[str, Path], links: Mapping[str, str] = {}) -> bytes:
     with tarfile.open(fileobj=sink, mode="w") as archive:
         for folder in _FOLDERS:
             _add(archive, folder, tarfile.DIRTYPE, 0o755)
-        _add(archive, "tmp", tarfile.DIRTYPE, 0o1777)
+        for folder in ("tmp", "var/tmp"):
+            _add(archive, folder, tarfile.DIRTYPE, 0o1777)
         for name, target in {**_LINKS, **links}.items():
             _add(archive, name, tarfile.SYMTYPE, 0o777, target=target)
         for name, text in _ETC.items():

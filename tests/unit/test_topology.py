@@ -128,12 +128,18 @@ def test_the_facts_about_this_process(tmp_path: Path) -> None:
     assert here(tmp_path) == PLAIN
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/resolv.conf").write_text("nameserver 127.0.0.11\n")
-    (tmp_path / "sys/class/net/eth0").mkdir(parents=True)
+    eth0 = tmp_path / "sys/class/net/eth0"
+    eth0.mkdir(parents=True)
+    (eth0 / "ifindex").write_text("2\n")
+    (eth0 / "iflink").write_text("7\n")
     assert here(tmp_path) == PLAIN
     (tmp_path / ".dockerenv").touch()
     assert here(tmp_path) == USER
     (tmp_path / "etc/resolv.conf").write_text("nameserver 9.9.9.9\n")
     assert here(tmp_path) == DEFAULT
+    (eth0 / "iflink").write_text("2\n")  # a network card: this is the host's network
+    assert here(tmp_path) == Here(in_container=True)
+    (eth0 / "iflink").write_text("7\n")
     (tmp_path / "sys/class/net/docker0").mkdir()
     assert here(tmp_path) == Here(in_container=True)
 
