@@ -1,4 +1,4 @@
-"""What real vLLM servers answered; README.md says how it was recorded."""
+"""What real servers answered, vLLM's and Ollama's; the READMEs say how it was recorded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 VLLM: Final = Path(__file__).parent / "vllm"
 TOOLS: Final = VLLM.with_name("tools")
+OLLAMA: Final = VLLM.with_name("ollama")
 VERSIONS: Final = ("0.8.5", "0.10.2", "0.11.0", "0.12.0", "0.13.0", "0.16.0", "0.24.0", "0.32.0")
 """The recorded releases, oldest first."""
 
@@ -111,6 +112,23 @@ def tool_exchange(server: str, name: str) -> Recording:
     """The answer of a server to a request with tools; `0.32.0`, `0.32.0-no-parser` or `0.10.2`."""
     exchange = _unpack(TOOLS / f"{server}.json.gz")["exchanges"][name]
     return Recording(_request(exchange["request"]), exchange["status"], exchange["headers"], exchange["body"].encode())
+
+
+def ollama_exchanges() -> dict[str, Recording]:
+    """What a real Ollama answered, by name. Of a stream whose runner was killed there are just the last two lines."""
+    found = {}
+    for exchange in json.loads(gzip.decompress((OLLAMA / "exchanges.json.gz").read_bytes())):
+        sent = exchange.get("request")
+        request = Request(
+            exchange.get("method", "POST"),
+            exchange.get("path", "/api/chat"),
+            {},
+            b"" if sent is None else json.dumps(sent).encode(),
+        )
+        body = exchange["body"] if "body" in exchange else "".join(f"{line}\n" for line in exchange["last_lines"])
+        headers = {"content-type": exchange.get("content_type", "application/x-ndjson")}
+        found[exchange["name"]] = Recording(request, exchange["status"], headers, body.encode())
+    return found
 
 
 def _request(sent: dict[str, Any]) -> Request:

@@ -46,6 +46,8 @@ class Job:
     confirm: Callable[[Endpoint, str, str | None], Plan[None]] | None = None
     """Run where the answer names another model than was asked (endpoint, asked, answered): raises unless both are
     the same one."""
+    inspect: Callable[[Completion], Plan[None]] | None = None
+    """Run on the whole answer where the server has to be asked something about it: raises for a broken promise."""
     protocol: WireProtocol = OPENAI
 
     @property
@@ -128,10 +130,12 @@ def confirmed(job: Job, completion: Completion) -> Plan[None]:
     """Proves that the model that was asked answered; costs a request only where the names differ.
 
     Raises:
-        ProviderError: Another one did.
+        ProviderError: Another one did, or the backend's own inspection finds a fault.
     """
     if job.confirm is not None and completion.model != job.model:
         yield from job.confirm(job.endpoint, job.model, completion.model)
+    if job.inspect is not None:
+        yield from job.inspect(completion)
 
 
 def respond(job: Job, completion: Completion, started: float, first_at: float | None) -> GenerateResponse:

@@ -1,0 +1,5 @@
+"""Ollama, by its own protocol."""
+
+from .provider import OllamaProvider
+
+__all__ = ["OllamaProvider"]
