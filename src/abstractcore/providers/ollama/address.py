@@ -26,11 +26,10 @@ def address_of(text: str) -> str:
         scheme, mark = "https", "://"
     if host.count(":") > 1 and not host.startswith("["):
         host = f"[{host}]"
-    name, colon, port = (host, "", "") if host.endswith("]") else host.rpartition(":")
-    if not colon:
-        name = host
+    name, _, port = host.rpartition(":") if ":" in host and not host.endswith("]") else (host, "", "")
     name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)  # noqa: S104 - as written there
     if not port and not mark:
         port = str(PORT)
-    path = path.removesuffix("api").removesuffix("v1").rstrip("/")
+    if path.rpartition("/")[2] in ("api", "v1"):  # what the protocols' own paths begin with
+        path = path.rpartition("/")[0]
     return base_url_of(f"{scheme or 'http'}://{name}" + (f":{port}" if port else "") + (f"/{path}" if path else ""), "")

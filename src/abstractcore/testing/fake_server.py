@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .errors import ProviderError
-from .wire.call import Answer, Call
+from ..errors import ProviderError
+from ..wire.call import Answer, Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,12 @@ class Reply:
             payloads.append(b"[DONE]")
         chunks = [b"data: " + payload + b"\n\n" for payload in payloads]
         return cls(chunks, 200, {"content-type": "text/event-stream; charset=utf-8"}, fault)
+
+    @classmethod
+    def lines(cls, documents: Iterable[Any], *, fault: ProviderError | None = None) -> Self:
+        """A stream of JSON documents, one a line, as Ollama sends it; each in a chunk of its own."""
+        chunks = [msgspec.json.encode(document) + b"\n" for document in documents]
+        return cls(chunks, 200, {"content-type": "application/x-ndjson"}, fault)
 
 
 Answers: TypeAlias = Reply | ProviderError | Callable[[Call], "Reply | ProviderError"]
