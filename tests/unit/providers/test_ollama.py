@@ -68,7 +68,7 @@ def refused(error: Any, status: int = 400) -> Reply:
     return Reply.json({"error": error}, status)
 
 
-def fake(chat: Any = None, model: str | None = "smollm2", **more: Any) -> tuple[FakeServer, OllamaProvider]:
+def fake(chat: Any = None, model: Any = "smollm2", **more: Any) -> tuple[FakeServer, OllamaProvider]:
     routes: dict[str, Any] = {route: reply(name) for route, name in ROUTES.items()}
     settings = {name: more.pop(name) for name in list(more) if not name.startswith(("GET ", "POST "))}
     server = FakeServer({**routes, "POST /api/chat": chat or reply("chat"), **more})
@@ -387,7 +387,7 @@ def test_what_the_server_would_ignore_is_never_sent() -> None:
         {"extra_body": {"grammar": 'root ::= "a"'}},
     ):
         with pytest.raises(UnsupportedFeatureError):
-            llm.generate(QUESTION, **options)  # type: ignore[arg-type]
+            llm.generate(QUESTION, **options)
     with pytest.raises(InvalidConstraintError):
         llm.generate(QUESTION, guided_json={"type": "strnig"})
     with pytest.raises(ConfigurationError):

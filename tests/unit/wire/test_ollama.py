@@ -46,7 +46,14 @@ def test_a_raw_prompt() -> None:
 
 
 def test_options_have_the_servers_names() -> None:
-    knobs = {"top_p": 0.5, "top_k": 3, "min_p": 0.1, "presence_penalty": 1.0, "frequency_penalty": 2.0, "seed": 7}
+    knobs: dict[str, Any] = {
+        "top_p": 0.5,
+        "top_k": 3,
+        "min_p": 0.1,
+        "presence_penalty": 1.0,
+        "frequency_penalty": 2.0,
+        "seed": 7,
+    }
     sent = body(**knobs, repetition_penalty=1.1, stop="X", max_output_tokens=5)["options"]
     assert sent == {**knobs, "repeat_penalty": 1.1, "stop": ["X"], "num_predict": 5}
     assert body(stop=["X", "Y"])["options"] == {"stop": ["X", "Y"]}
