@@ -47,6 +47,8 @@ class Usage(Struct):
     output_tokens: int = 0
     cached_tokens: int | None = None
     """Input tokens that the server took from its prefix cache, if it says."""
+    cache_written_tokens: int | None = None
+    """Input tokens that the server put into its cache, if it says: clouds bill them apart."""
 
     @property
     def total_tokens(self) -> int:

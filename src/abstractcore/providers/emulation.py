@@ -47,14 +47,36 @@ def as_schema(constraint: Constraint, *, objects_only: bool = False) -> SchemaFo
         schema, is_text, wrap = {"type": "string", "pattern": f"^(?:{constraint.value})$"}, True, objects_only
     else:
         return None
-    if wrap:
-        schema = {
-            "type": "object",
-            "properties": {WRAPPER: schema},
-            "required": [WRAPPER],
-            "additionalProperties": False,
-        }
-    return SchemaForm(schema, is_text, wrap)
+    return SchemaForm(_wrapped(schema) if wrap else schema, is_text, wrap)
+
+
+def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object that holds the value. Definitions stay at the top, where references look for them."""
+    inner = {name: part for name, part in schema.items() if name not in _DEFINITIONS}
+    return {
+        **{name: _lowered(schema[name]) for name in _DEFINITIONS if name in schema},
+        "type": "object",
+        "properties": {WRAPPER: _lowered(inner)},
+        "required": [WRAPPER],
+        "additionalProperties": False,
+    }
+
+
+def _lowered(schema: Any) -> Any:
+    """A schema whose references to the root, or into it, hold when the root is the wrapped value."""
+    if isinstance(schema, list):
+        return [_lowered(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    lowered = {name: _lowered(part) for name, part in schema.items()}
+    to = schema.get("$ref")
+    if isinstance(to, str) and to.startswith("#") and not to.startswith(("#/$defs/", "#/definitions/")):
+        lowered["$ref"] = f"#/properties/{WRAPPER}{to[1:]}"
+    return lowered
+
+
+_DEFINITIONS: Final = ("$schema", "$defs", "definitions")
+"""Keywords that belong at the root of a schema."""
 
 
 def ask_by_schema(draft: Draft, form: SchemaForm, spelling: str) -> None:

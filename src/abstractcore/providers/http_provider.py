@@ -29,7 +29,8 @@ class HttpProvider(Provider):
     """A backend behind one HTTP address. Making one never touches the network.
 
     Args:
-        model: The model to ask; the backend's default when left out.
+        model: The model to ask. When left out: the backend's default; at another address than the backend's own, what
+            is served there.
         base_url: The server's address; else the setting ``PROVIDER.base_url``.
         api_key: The server's key; else the setting ``PROVIDER.api_key``.
         transport: Replaces the network in sync calls, for tests.
@@ -50,6 +51,8 @@ class HttpProvider(Provider):
     """Fields of a request, beyond those that options write, that the protocol's documentation lists."""
     down_hint: ClassVar[str | None] = None
     """What to do when nothing answers."""
+    at_home: bool
+    """Whether the address is the backend's own, not that of another server that speaks its protocol."""
 
     def __init__(
         self,
@@ -61,22 +64,25 @@ class HttpProvider(Provider):
         async_transport: AsyncTransport | None = None,
         **defaults: Unpack[GenerateDefaults],
     ) -> None:
-        super().__init__(model or self.default_model, transport=transport, async_transport=async_transport, **defaults)
-        address, key = resolve(f"{self.provider}.base_url", base_url), resolve(f"{self.provider}.api_key", api_key)
+        setting = f"{self.provider}.base_url"
+        address, key = resolve(setting, base_url), resolve(f"{self.provider}.api_key", api_key)
         self.base_url = base_url_of(address.value or "", self.prefix)
+        self.at_home = self.base_url == base_url_of(TABLE[setting].default or "", self.prefix)
+        own_model = self.default_model if self.at_home else None
+        super().__init__(model or own_model, transport=transport, async_transport=async_transport, **defaults)
         self.api_key = key.value
         self._endpoint = Endpoint(
             self.provider,
             self.base_url,
-            self._headers(key.value) if key.value else {},
+            self._headers(key.value),
             down_hint=self.down_hint,
             key_hint=f"the key came from {key.origin}; {self._where_keys_go()}",
             prefix=self.prefix,
         )
 
-    def _headers(self, key: str) -> Mapping[str, str]:
-        """What names the caller."""
-        return {"authorization": f"Bearer {key}"}
+    def _headers(self, key: str | None) -> Mapping[str, str]:
+        """What goes with every request: the name of the caller, if there is a key."""
+        return {"authorization": f"Bearer {key}"} if key else {}
 
     @abstractmethod
     def _shape(self, draft: Draft) -> None:
@@ -115,7 +121,7 @@ class HttpProvider(Provider):
         return rows[0].id
 
     def _check_key(self) -> None:
-        if self.needs_key and not self.api_key:
+        if self.needs_key and self.at_home and not self.api_key:
             raise AuthenticationError(
                 f"{self.provider} needs a key, and there is none",
                 provider=self.provider,

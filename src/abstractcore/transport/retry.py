@@ -26,7 +26,7 @@ class RetryPolicy:
     attempts: int = 3
     base: float = 0.5
     cap: float = 30.0
-    statuses: frozenset[int] = frozenset({429, 503})
+    statuses: frozenset[int] = frozenset({429, 503, 529})
 
     def after_failure(self, attempt: int, error: ProviderError, call: Call) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` to give up."""

@@ -91,7 +91,7 @@ def to_error(
         model=model,
         url=url,
         status=status,
-        request_id=request_id or headers.get("x-request-id"),
+        request_id=request_id or headers.get("x-request-id") or headers.get("request-id"),
         server_message=failure.message,
         code=failure.code or failure.type,
         param=failure.param,
