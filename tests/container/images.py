@@ -30,6 +30,8 @@ CLIENT_FOLDER: Final = ROOT / "docker" / "client"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 LABEL: Final = "abstractcore-test"
 _COMMANDS: Final = ("sh", "env", "cat", "ls", "mkdir", "chmod", "rm", "sleep", "id", "true")
+_WHEELS_NEED: Final = ("dl", "gcc_s", "m", "pthread", "resolv", "rt", "stdc++", "util", "nss_dns", "nss_files")
+"""Libraries that wheels may count on everywhere, and those that resolve names."""
 _NEEDLESS: Final = {"test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__"}
 _FOLDERS: Final = ("dev", "etc", "home", "opt", "proc", "root", "run", "srv", "sys", "usr", "var")
 _LINKS: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
@@ -177,4 +179,6 @@ def _python_archive() -> bytes:
 def _libraries(programs: Iterable[Path]) -> set[Path]:
     """The shared libraries that programs and extension modules need."""
     done = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True)
-    return {Path(name) for name in re.findall(r"(/\S+) \(0x", done.stdout)}
+    found = {Path(name) for name in re.findall(r"(/\S+) \(0x", done.stdout)}
+    beside = next(path.parent for path in found if path.name == "libc.so.6")
+    return found | {path for name in _WHEELS_NEED for path in beside.glob(f"lib{name}.so.?")}
