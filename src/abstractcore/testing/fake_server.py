@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,7 +35,7 @@ class Reply:
     chunks: Sequence[bytes] = ()
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    fault: ProviderError | None = None
+    fault: Exception | None = None
 
     @classmethod
     def json(cls, document: Any, status: int = 200) -> Self:
@@ -120,10 +120,20 @@ def _name(call: Call) -> str:
     return f"{call.method} {urlsplit(call.url).path}"
 
 
+class Answering(Protocol):
+    """What answers requests: ``FakeServer``, or a recording."""
+
+    aborted: list[Call]
+    closed: int
+
+    def answer(self, call: Call) -> Reply:
+        """Takes a request."""
+
+
 class _Exchange:
     """One answer, as a driver reads it."""
 
-    def __init__(self, server: FakeServer, call: Call) -> None:
+    def __init__(self, server: Answering, call: Call) -> None:
         reply = server.answer(call)
         self._server = server
         self._call = call
@@ -162,7 +172,7 @@ class _AsyncExchange(_Exchange):
 class FakeTransport:
     """The blocking way to a fake server."""
 
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: Answering) -> None:
         self.server = server
 
     def open(self, call: Call) -> _BlockingExchange:
@@ -177,7 +187,7 @@ class FakeTransport:
 class FakeAsyncTransport:
     """The way to a fake server from an event loop."""
 
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: Answering) -> None:
         self.server = server
 
     async def open(self, call: Call) -> _AsyncExchange:
