@@ -81,6 +81,8 @@ class ToolDefinition:
     def from_openai(cls, tool: Mapping[str, Any]) -> ToolDefinition:
         """Reads a tool in OpenAI's form, with or without the outer ``{"type": "function", ...}``.
 
+        Anthropic's name for the parameters, ``input_schema``, is understood as well.
+
         Raises:
             ConfigurationError: It has no name.
         """
@@ -93,7 +95,7 @@ class ToolDefinition:
             )
         return cls(
             inner["name"],
-            inner.get("parameters") or {"type": "object", "properties": {}},
+            inner.get("parameters") or inner.get("input_schema") or {"type": "object", "properties": {}},
             inner.get("description") or "",
             inner.get("strict"),
         )
