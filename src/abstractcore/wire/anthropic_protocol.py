@@ -8,7 +8,6 @@ from .anthropic import read_message, request_body
 from .anthropic_stream import AnthropicStreamReader
 from .protocol import WireProtocol
 
-
 ANTHROPIC: Final = WireProtocol(
     "Anthropic's protocol",
     lambda request: "/messages",
