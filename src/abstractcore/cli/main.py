@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "batch": Row("batch", "Answer a file of prompts, many at once."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
+    "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
     "models": Row("models", "List what the server serves."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
 }

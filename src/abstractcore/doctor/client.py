@@ -1,0 +1,107 @@
+"""Checks of the client's container: whether the server can be reached from there, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..deploy.inspected import Inspected
+from .check import Check
+from .facts import Facts
+from .finding import Finding, error, ok, unknown, warning
+
+_DEFAULT: Final = "http://localhost:8000/v1"
+
+
+def _url(facts: Facts) -> Iterator[Finding]:
+    client = facts.client
+    if client is None or facts.subject.client is None:
+        return
+    name = facts.subject.client
+    given = client.environment.get("VLLM_BASE_URL")
+    url = given or _DEFAULT
+    if not given:
+        yield warning(
+            "VLLM_BASE_URL is not set",
+            expected="the server's address as the client sees it",
+            why=f"the client asks {_DEFAULT}, which inside a container is the container itself",
+            cure="abstractcore render compose MODEL shows the right one",
+            subject=name,
+        )
+    if url.startswith(("unix:", "http+unix:")):
+        yield ok(f"reached by a socket: {url}", name)
+        return
+    root = url.removesuffix("/").removesuffix("/v1")
+    try:
+        found = facts.inside(name, url=f"{root}/health")["reach"]
+    except LookupError as problem:
+        yield unknown(str(problem), subject=name)
+        return
+    failed = found.get("failed")
+    if failed is None:
+        yield ok(f"{url} answers {found['status']}, connected in {found['connect_ms']:.1f} ms", name)
+        return
+    yield error(
+        f"{url}: {_STEPS[failed]}: {found['error']}",
+        expected="200 on /health",
+        why=_explain(facts, url, failed, client),
+        cure="abstractcore render compose MODEL shows the address that fits this topology",
+        subject=name,
+    )
+
+
+_STEPS: Final[Mapping[str, str]] = {
+    "name": "the name can't be resolved",
+    "connection": "nothing can be connected to",
+    "answer": "there is a connection, but no answer",
+}
+
+
+def _explain(facts: Facts, url: str, failed: str, client: Inspected) -> str:
+    """Why an address does not work from inside a container."""
+    from ..topology import explain_unreachable
+
+    return explain_unreachable(url, failed=failed, network=client.network)
+
+
+def _proxy(facts: Facts) -> Iterator[Finding]:
+    client = facts.client
+    if client is None or facts.subject.client is None:
+        return
+    variables = {name.lower(): value for name, value in client.environment.items()}
+    proxies = [name for name in ("http_proxy", "all_proxy") if variables.get(name)]
+    if not proxies:
+        return
+    host = urlsplit(variables.get("vllm_base_url", _DEFAULT)).hostname or ""
+    excepted = [entry.strip().lstrip(".") for entry in variables.get("no_proxy", "").split(",")]
+    if "*" in excepted or any(host == entry or host.endswith(f".{entry}") for entry in excepted if entry):
+        yield ok(f"{proxies[0]} is set, and no_proxy excepts {host}", facts.subject.client)
+        return
+    yield error(
+        f"{proxies[0]} is set, and no_proxy does not name {host}",
+        expected=f"no_proxy={host}",
+        why="the proxy is asked for a name that only this network knows",
+        cure=f"start the client with -e no_proxy={host},localhost,127.0.0.1",
+        subject=facts.subject.client,
+    )
+
+
+def _nccl(facts: Facts) -> Iterator[Finding]:
+    if facts.client is None:
+        return
+    if "NCCL_P2P_DISABLE" in facts.client.environment:
+        yield warning(
+            "NCCL_P2P_DISABLE is set in the client",
+            expected="it is set in the server, if anywhere",
+            why="NCCL reads it in the processes that own the GPUs; here it does nothing",
+            cure="abstractcore up MODEL --p2p off",
+            subject=facts.subject.client or "",
+        )
+
+
+CHECKS: Final = (
+    Check("client.url", "the server is reached from the client's container", _url),
+    Check("client.proxy", "no proxy stands in the way", _proxy),
+    Check("client.nccl", "NCCL's settings are where NCCL reads them", _nccl),
+)
