@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ..deploy.container import UNLIMITED
 from ..deploy.inspected import HIDDEN, Inspected
 from ..deploy.preflight import LEAST_SHM
+from ..deploy.supervisor import KEY_VARIABLE, SUPERVISOR
 from .check import Check
 from .facts import Facts
 from .finding import Finding, error, ok, unknown, warning
@@ -81,18 +83,33 @@ def _running(facts: Facts) -> Iterator[Finding]:
 
 
 def _flags(facts: Facts) -> Iterator[Finding]:
-    if facts.planned is None or facts.server is None:
+    if facts.server is None:
+        return
+    in_force = _in_force(facts.server)
+    if facts.planned is None:
+        yield ok(in_force, facts.server.name)
         return
     differences = facts.planned()
     if not differences:
-        yield ok("all flags are in force as planned")
+        yield ok(f"as planned: {in_force}", facts.server.name)
     for text in differences:
         yield error(
             text,
             expected="as planned",
             why="what runs is not what was asked for",
             cure="abstractcore down && abstractcore up MODEL    (abstractcore diff lists all)",
+            subject=facts.server.name,
         )
+
+
+def _in_force(server: Inspected) -> str:
+    """The flags that decide about speed and safety, as the engine tells them."""
+    gpus = "no GPUs" if server.gpus is None else f"GPUs {','.join(server.gpus.ids) or 'all'}"
+    memory = f"ipc {server.ipc}" + (f", shm {server.shm_size // _MIB} MiB" if server.shm_size else "")
+    limits = ", ".join(
+        f"{limit.name} {'unlimited' if limit.value == UNLIMITED else limit.value}" for limit in server.ulimits
+    )
+    return f"{gpus}, network {server.network}, {memory}, {limits or 'no limits set'}"
 
 
 def _shm(facts: Facts) -> Iterator[Finding]:
@@ -183,7 +200,8 @@ def _exposure(facts: Facts) -> Iterator[Finding]:
         yield ok("nobody outside this machine reaches it")
         return
     arguments, variables = facts.server.argv, facts.server.environment
-    has_key = option(arguments, "--api-key") is not None or "VLLM_API_KEY" in variables or "--config" in arguments
+    named = {"VLLM_API_KEY", KEY_VARIABLE} & variables.keys()
+    has_key = option(arguments, "--api-key") is not None or bool(named) or option(arguments, "--config") is not None
     tell = warning if has_key else error
     yield tell(
         f"listens on {', '.join(found)}" + ("" if has_key else ", and no key is set"),
@@ -204,7 +222,7 @@ def _secrets(facts: Facts) -> Iterator[Finding]:
                 f"{', '.join(sorted(shown))} can be read by everyone who may inspect the container",
                 expected="secrets in files",
                 why="docker inspect shows the environment and the command line",
-                cure="VLLM_API_KEY_FILE in the client, --config in the server; abstractcore up does so",
+                cure="abstractcore up gives both a file; by hand: VLLM_API_KEY_FILE in the client",
                 subject=name,
             )
         else:
@@ -266,7 +284,7 @@ def _restart(facts: Facts) -> Iterator[Finding]:
     if facts.server is None:
         return
     policy = facts.server.restart
-    if policy.startswith("on-failure"):
+    if policy.startswith("on-failure") and SUPERVISOR not in facts.server.argv:
         yield warning(
             "restarts on failure only",
             expected="unless-stopped",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ..deploy.inspected import Inspected, read_container
+from ..deploy.lifecycle.checks import Listener
 from ..deploy.preflight import Machine
 from ..errors import ProviderError
 from ..wire.call import Answer
@@ -79,6 +80,16 @@ class Subject:
     key: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class DaemonLimits:
+    """What the daemon of containers may hand on to them."""
+
+    memlock: int | None
+    """Bytes; ``None`` means no limit."""
+    may_raise: bool
+    """Whether it has CAP_SYS_RESOURCE, and so may go beyond."""
+
+
 @dataclass
 class Facts:
     """All that can be asked about a subject."""
@@ -93,10 +104,14 @@ class Facts:
     """A question to the server that must be answered within a pattern; gives the answer, or raises."""
     driver_cuda: tuple[int, int] | None = None
     """The newest CUDA that the driver can do."""
+    daemon_limits: DaemonLimits | None = None
+    """What the daemon may hand on; ``None`` where it does not run here, or nobody may look."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """That of this process."""
     planned: Callable[[], Sequence[str]] | None = None
     """How the running containers differ from what was planned for them; ``None`` where there is no plan."""
+    listeners: Callable[[], Sequence[Listener]] = tuple
+    """Who listens on the ports of this machine."""
     _inside: dict[str, Json] = field(default_factory=dict)
 
     @cached_property

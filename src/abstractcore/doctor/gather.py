@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -14,13 +15,14 @@ from ..deploy import runtime
 from ..deploy.container import CLIENT, SERVER
 from ..deploy.engine import Engine, find_engine
 from ..deploy.inspected import read_container
+from ..deploy.lifecycle.listeners import listeners
 from ..deploy.preflight import probe
 from ..errors import DeployError
 from ..settings import resolve
 from ..transport import HttpTransport, SyncDriver
 from ..wire.call import Answer, Call, Plan, Timeouts
 from .container import option
-from .facts import Facts, Json, Subject
+from .facts import DaemonLimits, Facts, Json, Subject
 
 _LIMITS: Final = Timeouts(connect=5.0, first_byte=60.0, idle=20.0, total=90.0)
 _PORT: Final = "8000"
@@ -62,7 +64,9 @@ def gather(
         Server(url) if url else None,
         lambda: _ask_for_digits(url, key),
         _driver_cuda(environ),
+        daemon_limits(),
         environ,
+        listeners=listeners,
     )
 
 
@@ -97,10 +101,10 @@ def address_of(document: Json) -> str | None:
     if container.network == "host":
         host = option(arguments, "--host") or ""
         return f"http://{'127.0.0.1' if host in ('', '0.0.0.0', '::') else host}:{port}/v1"  # noqa: S104 - compared only
-    for published in container.ports:
-        if str(published.container) == port:
-            address = "127.0.0.1" if published.address in ("0.0.0.0", "::") else published.address  # noqa: S104 - same
-            return f"http://{address}:{published.host}/v1"
+    bound = ((document.get("NetworkSettings") or {}).get("Ports") or {}).get(f"{port}/tcp") or ()
+    for entry in bound:  # as they are, where the engine chose the port
+        address = "127.0.0.1" if entry.get("HostIp") in ("", None, "0.0.0.0", "::") else entry["HostIp"]  # noqa: S104
+        return f"http://{address}:{entry['HostPort']}/v1"
     return f"http://{container.address}:{port}/v1" if container.address else None
 
 
@@ -175,6 +179,33 @@ def _driver_cuda(environ: Mapping[str, str]) -> tuple[int, int] | None:
     lines: list[str] = []
     runtime.run([program], env=environ, on_line=lines.append, limit=30)
     return read_cuda("\n".join(lines))
+
+
+_CAP_SYS_RESOURCE: Final = 24
+_DAEMONS: Final = ("dockerd", "containerd")
+
+
+def daemon_limits(proc: Path = Path("/proc")) -> DaemonLimits | None:
+    """What Docker's daemon may hand on; ``None`` if none runs here, or this user may not look.
+
+    Args:
+        proc: The kernel's table of processes.
+    """
+    for folder in proc.iterdir():
+        try:
+            if folder.name.isdigit() and _text(folder / "comm").strip() in _DAEMONS:
+                rights = re.search(r"(?m)^CapEff:\s*([0-9a-f]+)", _text(folder / "status"))
+                limit = re.search(r"(?m)^Max locked memory\s+\S+\s+(\S+)", _text(folder / "limits"))
+                if rights and limit:
+                    memlock = None if limit[1] == "unlimited" else int(limit[1])
+                    return DaemonLimits(memlock, bool(int(rights[1], 16) >> _CAP_SYS_RESOURCE & 1))
+        except OSError:
+            continue  # it has ended, or is another user's
+    return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def read_cuda(text: str) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from typing import Final
 from ..deploy.preflight import LEAST_SHM
 from ..errors import DeployError
 from .check import Check
+from .container import option
 from .facts import Facts
 from .finding import Finding, error, ok, warning
 
@@ -81,8 +82,44 @@ def _shm(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _memlock(facts: Facts) -> Iterator[Finding]:
+    limits = facts.daemon_limits
+    if limits is None:
+        return
+    if limits.memlock is None or limits.may_raise:
+        yield ok("containers may have any memlock")
+        return
+    yield warning(
+        f"the daemon may not raise memlock above {limits.memlock // 1024} KiB",
+        expected="no limit, or CAP_SYS_RESOURCE",
+        why="a container with --ulimit memlock=-1 does not start ('error setting rlimit type 8'); it matters for RDMA"
+        " only: a GPU's memory is never swapped",
+        cure=f"systemctl edit docker: LimitMEMLOCK=infinity; or abstractcore up MODEL --allow memlock={limits.memlock}",
+    )
+
+
+def _port(facts: Facts) -> Iterator[Finding]:
+    """Whether another program holds the port of a server that shares the host's network."""
+    server = facts.server
+    if server is None or server.network != "host" or server.state.running or option(server.argv, "--uds"):
+        return
+    port = int(option(server.argv, "--port") or 8000)
+    holder = next((row for row in facts.listeners() if row.port == port), None)
+    if holder is None:
+        yield ok(f"port {port} is free")
+        return
+    yield error(
+        f"port {port} is held by {holder.process or 'another program'}",
+        expected="a free port",
+        why="the server ends in 'Address already in use'",
+        cure=f"stop it, or: abstractcore up MODEL --port {port + 1}",
+    )
+
+
 CHECKS: Final = (
     Check("host.daemon", "containers can be started", _daemon),
     Check("host.gpu_runtime", "containers can have GPUs", _gpu_runtime),
+    Check("host.memlock", "containers can have the limits that are asked for", _memlock),
+    Check("host.port", "the server's port is free", _port),
     Check("host.shm", "the host's shared memory is large enough", _shm),
 )

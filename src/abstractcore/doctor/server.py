@@ -103,7 +103,7 @@ def _key(facts: Facts) -> Iterator[Finding]:
         "/v1/models answers without a key",
         expected="401",
         why="whoever reaches the port uses the model",
-        cure="abstractcore up makes a key by itself; by hand: vllm serve ... --config FILE with 'api-key: ...' in it",
+        cure="abstractcore up makes a key by itself; by hand: VLLM_API_KEY in the environment of the server",
     )
 
 

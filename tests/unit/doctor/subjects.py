@@ -11,9 +11,10 @@ import msgspec
 from abstractcore.deploy.container import Gpus, Healthcheck, Port
 from abstractcore.deploy.hardware import Gpu, parse_gpus
 from abstractcore.deploy.inspected import Inspected, State
+from abstractcore.deploy.lifecycle.checks import Listener
 from abstractcore.deploy.preflight import Machine
 from abstractcore.doctor import CHECKS, Result, examine
-from abstractcore.doctor.facts import Facts, Json, Subject
+from abstractcore.doctor.facts import DaemonLimits, Facts, Json, Subject
 from abstractcore.errors import ConnectionFailedError, DeployError
 from abstractcore.wire.call import Answer
 
@@ -132,6 +133,8 @@ def facts(
     answers: Callable[[], str] = lambda: "1969",
     planned: Callable[[], Sequence[str]] | None = None,
     cuda: tuple[int, int] | None = None,
+    limits: DaemonLimits | None = None,
+    listening: Sequence[Listener] = (),
 ) -> Facts:
     cards = parse_gpus(gpus) if isinstance(gpus, str) else gpus
     found = Facts(
@@ -141,8 +144,10 @@ def facts(
         http,
         answers,
         cuda,
+        limits,
         {},
         planned,
+        lambda: listening,
     )
     found.__dict__.update(server=server, client=client)
     return found

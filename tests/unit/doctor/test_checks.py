@@ -10,8 +10,9 @@ import pytest
 
 from abstractcore.deploy.container import Gpus, Healthcheck
 from abstractcore.deploy.inspected import HIDDEN, State
+from abstractcore.deploy.lifecycle.checks import Listener
 from abstractcore.doctor import CHECKS, Check, Verdict, chosen, examine, fails
-from abstractcore.doctor.facts import Facts
+from abstractcore.doctor.facts import DaemonLimits, Facts
 from abstractcore.errors import ConfigurationError, ConstraintViolationError, DeployError
 from tests.conftest import TESTS
 from tests.unit.doctor.subjects import (
@@ -51,6 +52,16 @@ def refuse() -> str:
 WRONG: list[tuple[str, Callable[[], Facts], Verdict, str]] = [
     ("host.daemon", lambda: facts(info=DeployError("no Docker daemon answers")), Verdict.ERROR, "no Docker daemon"),
     ("host.gpu_runtime", lambda: facts(info={"Runtimes": {"runc": {}}}, gpus="2xL4"), Verdict.ERROR, "runc"),
+    ("host.memlock", lambda: facts(limits=DaemonLimits(8 * MIB, may_raise=False)), Verdict.WARNING, "8192 KiB"),
+    (
+        "host.port",
+        lambda: facts(
+            replace(SERVER, network="host", state=State(status="exited")),
+            listening=[Listener("127.0.0.1", 8000, "nginx (pid 7)")],
+        ),
+        Verdict.ERROR,
+        "nginx (pid 7)",
+    ),
     ("host.shm", lambda: facts(shm=64 * MIB), Verdict.WARNING, "64 MiB"),
     ("host.shm", lambda: facts(replace(SERVER, ipc="host"), shm=64 * MIB), Verdict.ERROR, "64 MiB"),
     ("gpu.given", lambda: facts(gpus="4xL4"), Verdict.ERROR, "the container has none"),
@@ -150,6 +161,15 @@ WRONG: list[tuple[str, Callable[[], Facts], Verdict, str]] = [
         "can't be resolved",
     ),
     (
+        "client.docker_proxy",
+        lambda: facts(
+            published("172.17.0.1"),
+            replace(CLIENT, environment={"VLLM_BASE_URL": "http://host.docker.internal:8000/v1"}),
+        ),
+        Verdict.WARNING,
+        "published port",
+    ),
+    (
         "client.proxy",
         lambda: facts(client=replace(CLIENT, environment={**CLIENT.environment, "http_proxy": "http://proxy:3128"})),
         Verdict.ERROR,
@@ -176,7 +196,13 @@ def test_what_is_wrong_is_found(check: str, make: Callable[[], Facts], verdict: 
 
 def test_a_good_deployment_has_nothing_to_mend() -> None:
     good = facts(
-        on_gpus(), gpus="2xL4", http=FakeHttp(OPEN, key="k"), key="k", planned=list, cuda=(13, 0), shm=8192 * MIB
+        on_gpus(),
+        gpus="2xL4",
+        http=FakeHttp(OPEN, key="k"),
+        key="k",
+        planned=list,
+        cuda=(13, 0),
+        limits=DaemonLimits(None, may_raise=False),
     )
     results = list(examine(CHECKS, good))
     assert [result for result in results if result.finding.verdict is not Verdict.OK] == []
