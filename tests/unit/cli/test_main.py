@@ -176,7 +176,7 @@ def test_an_answer_as_json(run: Shell) -> None:
     document = msgspec.json.decode(outcome.out)
     assert document.keys() >= ANSWER_KEYS
     assert (document["schema"], document["content"]) == ("abstractcore.answer/1", "Because.")
-    assert document["usage"] == {"input_tokens": 2, "output_tokens": 1, "cached_tokens": None}
+    assert document["usage"].items() >= {"input_tokens": 2, "output_tokens": 1, "cached_tokens": None}.items()
     assert outcome.err == ""
 
 
