@@ -11,21 +11,23 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
+DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts one (65 MB) and stops it again.
 
-.PHONY: help setup demo test test-unit test-live lint format check build clean
+.PHONY: help setup demo test test-unit test-live test-container lint format check build clean
 
 help: ## List the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 	@echo
-	@echo "demo, test, test-live: $(VLLM_SIZE)"
+	@echo "demo, test, test-live, test-container: $(VLLM_SIZE)"
+	@echo "test-container: $(DOCKER_SIZE)"
 
-setup: $(VENV)/.stamp-dev ## Make .venv with all that development needs (downloads about 55 MB)
+setup: $(VENV)/.stamp-dev ## Make .venv with all that development needs (downloads about 67 MB)
 
 demo: $(VENV)/.stamp-runtime ## Start a real vLLM on this machine and ask it (about 1 GB the first time, see below)
 	@echo "$(VLLM_SIZE)"
 	$(BIN)/abstractcore demo
 
-test: test-unit test-live ## Run all tests: the fast ones, then those against a real vLLM (see below)
+test: test-unit test-live ## Run the fast tests, then those against a real vLLM (see below)
 
 test-unit: $(VENV)/.stamp-test ## Run the fast tests; they use no network and no server
 	$(BIN)/pytest tests/unit tests/docs
@@ -34,17 +36,23 @@ test-live: $(VENV)/.stamp-test ## Run the tests against a real vLLM on the CPU (
 	@echo "$(VLLM_SIZE)"
 	$(BIN)/pytest tests/live
 
-lint: $(VENV)/.stamp-dev ## Check style, types and layers
+test-container: $(VENV)/.stamp-test ## Run the tests in real containers (see below)
+	@echo "$(VLLM_SIZE)"
+	@echo "$(DOCKER_SIZE)"
+	$(BIN)/pytest tests/container
+
+lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint docker/*/Dockerfile tests/container/*/Dockerfile
 
 format: $(VENV)/.stamp-dev ## Mend style, as far as a tool can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-check: lint test ## Run lint and all tests
+check: lint test ## Run lint, and all tests that need no container
 
 build: $(VENV)/.stamp-dev ## Build the wheel and the source archive into dist/
 	rm -rf dist
@@ -78,6 +86,6 @@ $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-runtime
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
-	@echo "Installing the lint and build tools (downloads about 32 MB)"
+	@echo "Installing the lint and build tools (downloads about 44 MB)"
 	@$(PIP) install --group dev
 	@touch $@
