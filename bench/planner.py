@@ -127,13 +127,11 @@ def ask(name: str, cases: list[Launch], folder: Path) -> dict[int, int | None]:
     python = folder / name / "bin" / "python"
     if not python.exists():
         print(f"installing {requirement} into {folder / name}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)  # noqa: S603 - our own interpreter
-        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)  # noqa: S603 - same
+        subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)
     text = "".join(json.dumps(case) + "\n" for case in cases)
     argv = [python, "-c", script]
-    done = subprocess.run(  # noqa: S603 - the script stands above
-        argv, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-    )
+    done = subprocess.run(argv, input=text, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     for number, tokens, *error in answers:
         if tokens is None:

@@ -17,7 +17,7 @@ from abstractcore.deploy.container import Mount
 from abstractcore.settings import cache_dir
 from tests.container import daemon, images
 from tests.container.daemon import Docker
-from tests.live.conftest import Shown, environment, show
+from tests.live.conftest import Shown, environment, make, show
 
 __all__ = ["environment", "show"]
 
@@ -49,6 +49,12 @@ def server_mounts(environment: local_vllm.Environment) -> tuple[Mount, ...]:
 
 
 @pytest.fixture(scope="session")
+def empty_image(docker: Docker) -> str:
+    """Tag of an image with empty folders, for containers that are made but not started."""
+    return images.skeleton(docker)
+
+
+@pytest.fixture(scope="session")
 def client_image(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Tag of ``chatbot-main-gpu-agent``, built from our own Dockerfile with this source tree in it."""
     return images.client(docker, tmp_path_factory.mktemp("client-image"))
@@ -61,6 +67,15 @@ def model_folder(environment: local_vllm.Environment, show: Shown) -> Path:
         return small_model.ensure_model(small_model.SMOLLM2, environment.python, cache_dir(), report)
 
 
+@pytest.fixture(scope="session")
+def tiny_model(environment: local_vllm.Environment, show: Shown) -> Path:
+    """A tiny random Qwen2: it answers fast, and nonsense; its heads can be divided among two ranks."""
+    folder = cache_dir() / "models" / "tiny-qwen2"
+    with show() as report:
+        make(environment, folder, ["model"], report)
+    return folder
+
+
 class Containers:
     """Containers and networks of one test; all are removed when it ends."""
 
@@ -68,16 +83,17 @@ class Containers:
         self._docker = docker
         self._names: list[str] = []
         self._networks: list[str] = []
+        self._volumes: list[str] = []
 
     def start(self, image: str, *command: str, options: tuple[str, ...] = (), name: str | None = None) -> str:
         """Runs a container in the background, and gives its name."""
-        name = self._new(name)
+        name = self.claim(name)
         self._docker("run", "--detach", "--name", name, *options, image, *command)
         return name
 
     def create(self, image: str, *command: str, options: tuple[str, ...] = ()) -> str:
         """Makes a container without starting it, and gives its name."""
-        name = self._new(None)
+        name = self.claim()
         self._docker("create", "--name", name, *options, image, *command)
         return name
 
@@ -94,10 +110,18 @@ class Containers:
             self._docker.run("rm", "--force", "--volumes", *self._names)
         if self._networks:
             self._docker("network", "rm", *self._networks)
+        if self._volumes:
+            self._docker.run("volume", "rm", "--force", *self._volumes)
 
-    def _new(self, name: str | None) -> str:
+    def claim(self, name: str | None = None) -> str:
+        """A name for a container that is made elsewhere; it is removed too."""
         name = name or f"abstractcore-test-{uuid4().hex[:8]}"
         self._names.append(name)
+        return name
+
+    def claim_volume(self, name: str) -> str:
+        """A volume that a container makes; it is removed too."""
+        self._volumes.append(name)
         return name
 
 

@@ -62,6 +62,7 @@ def _build_world(docker: Docker, made: Containers, image: str) -> World:
     hosts = docker("run", "--rm", *GATEWAY_OPTION, image, "cat", "/etc/hosts")
     gateway = next(line.split()[0] for line in hosts.splitlines() if line.endswith("host.docker.internal"))
     network, other = made.network(), made.network()
+    made.claim_volume(network)  # for the socket; it bears the network's name
     ports = {"host": unused_port(), "open-host": unused_port(), "any-host": unused_port()}
     published = tuple(Published(unused_port(), address) for address in ("127.0.0.1", gateway))
     bind = {"host": "127.0.0.1", "open-host": gateway, "any-host": "0.0.0.0"}
