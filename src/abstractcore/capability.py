@@ -58,7 +58,7 @@ def _row(native: Iterable[Capability], emulated: Iterable[Capability] = ()) -> M
     }
 
 
-CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
+CAPABILITIES: Final[dict[str, Mapping[Capability, Support]]] = {
     "openai": _row(
         native=(
             Capability.COMPLETIONS, Capability.GUIDED_JSON, Capability.SEED, Capability.STOP,
@@ -115,17 +115,23 @@ CAPABILITIES: Final[Mapping[str, Mapping[Capability, Support]]] = {
 }  # fmt: skip
 
 _OPENAI_KNOBS: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
-KNOBS: Final[Mapping[str, frozenset[str]]] = {
+KNOBS: Final[dict[str, frozenset[str]]] = {
     "openai": _OPENAI_KNOBS,
     "anthropic": frozenset({"temperature", "top_p", "top_k"}),
     "ollama": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
-    "lmstudio": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
+    "lmstudio": _OPENAI_KNOBS | {"top_k", "repetition_penalty"},
     "mlx": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
     "huggingface": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
     "vllm": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty", "priority"},
 }
 """Sampling knobs that a backend has, by their names in ``generate``. What is not here is left out of the request,
 named in the answer's metadata and warned about once."""
+
+
+def declare(provider: str, capabilities: Mapping[Capability, Support], knobs: frozenset[str] = frozenset()) -> None:
+    """Adds the rows of a backend that comes from another package."""
+    CAPABILITIES[provider] = capabilities
+    KNOBS[provider] = knobs
 
 
 def support(provider: str, capability: Capability) -> Support:

@@ -66,7 +66,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("cache.dir", None, ("ABSTRACTCORE_CACHE",), "Folder for downloaded servers and models."),
 )
-TABLE: Final[Mapping[str, Setting]] = {row.name: row for row in SETTINGS}
+TABLE: Final[dict[str, Setting]] = {row.name: row for row in SETTINGS}
+"""By name; providers of other packages add theirs."""
+
+
+def declare_settings(*rows: Setting) -> None:
+    """Adds the settings of a provider that comes from another package."""
+    TABLE.update({row.name: row for row in rows})
 
 
 @dataclass(frozen=True, slots=True)

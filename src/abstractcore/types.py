@@ -184,6 +184,11 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     owned_by: str | None = None
     adapters: tuple[str, ...] = ()
     """Names of the adapters loaded on this model."""
+    loaded: bool | None = None
+    """Whether it is in memory now; ``None`` if the server does not say."""
+    capabilities: tuple[str, ...] = ()
+    """What the model can do beside plain chat, where the server says it: ``embeddings``, ``images``, ``tools``,
+    ``thinking``. One with ``embeddings`` does no chat."""
 
 
 class RankedDocument(Struct, frozen=True):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Provider
-    from .base import Provider as BaseProvider
+    from .base import BaseProvider, Provider
+    from .lmstudio import LMStudioProvider
+    from .openai import OpenAIProvider
+    from .openai_compatible import OpenAICompatible, OpenAICompatibleProvider
+    from .promises import KnobWarning
     from .registry import (
         ProviderInfo,
         ProviderRegistry,
@@ -16,39 +19,67 @@ if TYPE_CHECKING:
         is_provider_available,
         list_available_providers,
     )
+    from .status import (
+        get_all_providers_status,
+        get_all_providers_with_models,
+        get_available_models_for_provider,
+        get_provider_status,
+    )
     from .vllm import VLLMProvider
 
 __all__ = [
     "AnthropicProvider",
     "BaseProvider",
     "HuggingFaceProvider",
+    "KnobWarning",
     "LMStudioProvider",
     "MLXProvider",
     "OllamaProvider",
+    "OpenAICompatible",
+    "OpenAICompatibleProvider",
     "OpenAIProvider",
     "Provider",
     "ProviderInfo",
     "ProviderRegistry",
     "VLLMProvider",
     "create_provider",
+    "get_all_providers_status",
+    "get_all_providers_with_models",
+    "get_available_models_for_provider",
     "get_provider_info",
     "get_provider_registry",
+    "get_provider_status",
     "is_provider_available",
     "list_available_providers",
 ]
 
-_BASE = ("Provider", "BaseProvider")
+_MODULE_OF = {
+    "BaseProvider": "base",
+    "KnobWarning": "promises",
+    "OpenAICompatible": "openai_compatible",
+    "OpenAICompatibleProvider": "openai_compatible",
+    "Provider": "base",
+    "get_all_providers_status": "status",
+    "get_all_providers_with_models": "status",
+    "get_available_models_for_provider": "status",
+    "get_provider_status": "status",
+}
+"""Where a name is defined, if it is neither a row's class nor in the registry."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _BASE:
-        from .base import Provider
+    from importlib import import_module
 
-        return Provider
     from . import registry
 
-    if name.endswith("Provider"):
-        return next(row for row in registry.BUILT_IN if row.import_path.endswith(f":{name}")).provider_class
-    return getattr(registry, name)
+    home = _MODULE_OF.get(name)
+    if home is not None:
+        return getattr(import_module(f".{home}", __name__), name)
+    row = next((row for row in registry.BUILT_IN if row.import_path.endswith(f":{name}")), None)
+    return getattr(registry, name) if row is None else row.provider_class
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Unpack,
 from ..capability import CAPABILITIES, Capability, Support
 from ..errors import ProviderError, UnsupportedFeatureError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
-from ..wire.call import Plan, StreamPlan
+from ..wire.call import Plan, StreamPlan, Timeouts, limited
 from . import structured_output
 from .batch import BatchCalls
 from .request import GenerateDefaults, GenerateOptions, build_request, check_names
@@ -240,13 +240,25 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
     def _request(self, prompt: str | None, options: Mapping[str, Any]) -> GenerateRequest:
         return build_request(prompt, {**self._defaults, **options})
 
+    def list_models(self, *, timeout: float | None = None) -> list[ModelInfo]:
+        """What the backend says about the models that it serves, sorted by name.
+
+        Args:
+            timeout: Seconds for each request; the provider's own limits when left out.
+        """
+        return _by_name(self._run(_within(self._plan_models(), timeout)))
+
+    async def alist_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - the twin
+        """Like ``list_models``."""
+        return _by_name(await self._arun(_within(self._plan_models(), timeout)))
+
     def list_available_models(self) -> list[str]:
         """Names of the models that the backend serves, sorted."""
-        return sorted(row.id for row in self._run(self._plan_models()))
+        return [row.id for row in self.list_models()]
 
     async def alist_available_models(self) -> list[str]:
         """Like ``list_available_models``."""
-        return sorted(row.id for row in await self._arun(self._plan_models()))
+        return [row.id for row in await self.alist_models()]
 
     def model_info(self, model: str | None = None) -> ModelInfo:
         """What the backend says about a model; by default about the one in use.
@@ -390,3 +402,15 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
     async def _arun(self, plan: Plan[T]) -> T:
         return await self._async.run(plan)
+
+
+def _within(plan: Plan[T], timeout: float | None) -> Plan[T]:
+    return plan if timeout is None else limited(plan, Timeouts(timeout, timeout, timeout, timeout))
+
+
+def _by_name(rows: list[ModelInfo]) -> list[ModelInfo]:
+    return sorted(rows, key=lambda row: row.id)
+
+
+BaseProvider = Provider
+"""Its name in earlier versions."""

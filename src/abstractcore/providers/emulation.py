@@ -13,6 +13,7 @@ import msgspec
 from ..constraint import Choice, Constraint, JsonSchema, Regex
 from ..wire.openai import Completion
 from .draft import Draft
+from .regex_dots import explicit_dots
 
 WRAPPER: Final = "value"
 """The property that holds a value which is no object, for backends whose schemas must be objects."""
@@ -37,14 +38,18 @@ def as_schema(constraint: Constraint, *, objects_only: bool = False) -> SchemaFo
     """
     schema: Any
     if isinstance(constraint, JsonSchema):
-        schema, is_text = constraint.value, False
+        schema, is_text = {} if constraint.value is True else constraint.value, False
         if not isinstance(schema, dict):
             return None
         wrap = objects_only and schema.get("type") != "object"
     elif isinstance(constraint, Choice):
         schema, is_text, wrap = {"type": "string", "enum": list(constraint.value)}, True, objects_only
     elif isinstance(constraint, Regex):
-        schema, is_text, wrap = {"type": "string", "pattern": f"^(?:{constraint.value})$"}, True, objects_only
+        schema, is_text, wrap = (
+            {"type": "string", "pattern": f"^(?:{explicit_dots(constraint.value)})$"},
+            True,
+            objects_only,
+        )
     else:
         return None
     return SchemaForm(_wrapped(schema) if wrap else schema, is_text, wrap)

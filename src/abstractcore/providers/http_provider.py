@@ -76,7 +76,7 @@ class HttpProvider(Provider):
             self.base_url,
             self._headers(key.value),
             down_hint=self.down_hint,
-            key_hint=f"the key came from {key.origin}; {self._where_keys_go()}",
+            key_hint=f"the key came from {key.origin}; {self._where_keys_go()}" if key.value else self._where_keys_go(),
             prefix=self.prefix,
         )
 
@@ -103,11 +103,11 @@ class HttpProvider(Provider):
         return draft.job(self._endpoint)
 
     def _plan_model(self, wanted: str | None) -> Plan[str]:
-        """The model to ask: the one named, else the only one that is served, remembered from then on."""
+        """The model to ask: the one named, else the only one that is loaded or served, remembered from then on."""
         name = wanted or self.model
         if name:
             return name
-        rows = [row for row in (yield from self._plan_models()) if row.parent is None]
+        rows = _able_to_chat((yield from self._plan_models()))
         if len(rows) != 1:
             error = ModelNotFoundError(
                 f"no model was named, and {self.provider} has {'none' if not rows else 'several'}",
@@ -131,8 +131,8 @@ class HttpProvider(Provider):
 
     def _where_keys_go(self) -> str:
         name = f"{self.provider}.api_key"
-        variable = TABLE[name].env[0]
-        return f"set {variable}, or {name} in ~/.config/abstractcore/config.toml, or pass api_key"
+        variable = "".join(f"set {variable}, or " for variable in TABLE[name].env[:1])
+        return f"{variable}put {name} into ~/.config/abstractcore/config.toml, or pass api_key"
 
     def _check_fields(self, draft: Draft) -> None:
         """Refuses fields of ``extra_body`` that the protocol does not list: the server would drop them in silence."""
@@ -194,6 +194,12 @@ class HttpProvider(Provider):
 
     def _plan_wait(self, seconds: float) -> Plan[None]:
         return readiness.wait_until_ready(self._endpoint, seconds, self.ready_path)
+
+
+def _able_to_chat(rows: list[ModelInfo]) -> list[ModelInfo]:
+    """The base models that answer prompts; those in memory, where the backend says which are."""
+    rows = [row for row in rows if row.parent is None and "embeddings" not in row.capabilities]
+    return [row for row in rows if row.loaded] or rows
 
 
 def with_nearest(error: ModelNotFoundError, rows: list[ModelInfo]) -> ModelNotFoundError:

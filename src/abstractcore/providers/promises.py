@@ -65,9 +65,23 @@ def check_promises(provider: str, request: GenerateRequest) -> None:
     Raises:
         UnsupportedFeatureError: Names the feature, and the backends that have it.
     """
+    _check_tools_alone(provider, request)
     for capability, asks_for in _ASKS_FOR.items():
         if asks_for(request) and support(provider, capability) is Support.UNSUPPORTED:
             raise refusal(provider, capability)
+
+
+def _check_tools_alone(provider: str, request: GenerateRequest) -> None:
+    """Refuses a constraint beside tools that may be called: an answer is the one or the other."""
+    if request.tools and request.tool_choice != "none" and request.constraint is not None:
+        feature = f"tools beside guided_{request.constraint.kind}"
+        raise UnsupportedFeatureError(
+            f"{provider} can't do {feature}",
+            feature=feature,
+            provider=provider,
+            why="a constrained answer has no room for a call, and a call keeps to no constraint",
+            alternatives=["tool_choice='none'", "run_tools(), which holds the final answer to the constraint"],
+        )
 
 
 def refusal(provider: str, capability: Capability, *, why: str | None = None) -> UnsupportedFeatureError:
@@ -85,7 +99,7 @@ def refusal(provider: str, capability: Capability, *, why: str | None = None) ->
 
 def settle_knobs(draft: Draft) -> None:
     """Leaves out the sampling parameters that the backend lacks, says so in the metadata, and warns once."""
-    request, known = draft.request, KNOBS[draft.provider]
+    request, known = draft.request, KNOBS.get(draft.provider, frozenset())
     lacking = [name for name in request.sampling if name not in known and not _is_promise(draft.provider, name)]
     if request.priority is not None and "priority" not in known:
         lacking.append("priority")

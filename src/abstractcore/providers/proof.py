@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ..constraint import Constraint
 from ..errors import ConstraintViolationError, TruncatedOutputError
 from ..types import Alternative, GenerateRequest
 from .request import limit_of
+
+_DECLINED: Final = ("refusal", "content_filter")
+"""Finish reasons by which clouds say that the model, or a filter, declines; no text beside them is an answer."""
 
 
 def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:
@@ -27,6 +30,15 @@ def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict
     """
     constraint: Constraint = request.constraint
     text = answer.content
+    if answer.finish_reason in _DECLINED:
+        raise ConstraintViolationError(
+            f"the model declined to answer, so there is no {constraint.kind}",
+            text=text,
+            constraint=constraint,
+            spelling=spelling,
+            why=f"the finish reason is {answer.finish_reason!r}; the text begins {text[:200]!r}",
+            hint="the text is in the error's .text",
+        )
     record: dict[str, Any] = {"kind": constraint.kind, "spelling": spelling, "proved": True}
     cut = answer.finish_reason == "length" and not constraint.complete(text)
     # A limit may fall inside a character, which the server then shows as U+FFFD.

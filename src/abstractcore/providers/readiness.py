@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..errors import ConnectionFailedError, ProviderError, RequestTimeoutError, ServerNotReadyError
 from ..types import ModelInfo
-from ..wire.call import Answer, Pause, Plan, Timeouts
+from ..wire.call import Answer, Pause, Plan, Timeouts, limited
 from .endpoint import Endpoint, send
 
 _OK: Final = 200
@@ -33,7 +33,7 @@ def health(
         if answer is not None and answer.status != _OK:
             report["error"] = f"{path} answers {answer.status}"
         else:
-            rows = yield from models(endpoint)
+            rows = yield from limited(models(endpoint), limits)
             report |= {"status": True, "models": sorted(row.id for row in rows), "model_count": len(rows)}
     except ProviderError as error:
         report["error"] = str(error)

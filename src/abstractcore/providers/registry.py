@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from ..capability import CAPABILITIES, Support
+from ..capability import CAPABILITIES, Capability, Support, declare
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .base import Provider
 
 GROUP: Final = "abstractcore.providers"
 """The entry points by which other packages add providers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProviderInfo:
     """One row of the registry."""
 
@@ -33,8 +35,20 @@ class ProviderInfo:
     provider_type: str = "llm"
     local_provider: bool = False
     """Runs on this machine unless told otherwise: no account, no bill."""
+    in_process: bool = False
+    """The model runs in this process: there is no address."""
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The packages of each extra; one complete extra is enough."""
+
+    capabilities: Mapping[Capability, Support] | None = None
+    """What it can do, for backends that ``capability.CAPABILITIES`` has no row of."""
+    knobs: frozenset[str] = frozenset()
+    """Its sampling parameters, likewise."""
+
+    def declare(self) -> None:
+        """Adds what the row says of its backend to the tables that the code obeys."""
+        if self.capabilities is not None:
+            declare(self.name, self.capabilities, self.knobs)
 
     @property
     def provider_class(self) -> type[Provider]:
@@ -98,6 +112,7 @@ BUILT_IN: Final = (
         description="Models in this process, by Apple's MLX",
         import_path="abstractcore.providers.local.mlx:MLXProvider",
         local_provider=True,
+        in_process=True,
         requires={"mlx": ("mlx", "mlx_lm")},
     ),
     ProviderInfo(
@@ -106,6 +121,7 @@ BUILT_IN: Final = (
         description="Models in this process, by transformers, or by llama.cpp for GGUF files",
         import_path="abstractcore.providers.local.huggingface:HuggingFaceProvider",
         local_provider=True,
+        in_process=True,
         requires={"huggingface": ("torch", "transformers"), "local": ("xllamacpp",)},
     ),
     ProviderInfo(
@@ -120,7 +136,7 @@ BUILT_IN: Final = (
 
 
 class ProviderRegistry:
-    """The rows by name: those of this package first, then those of others, in the order of their names.
+    """The rows by name: those of this package first, then those that were added, then those of other packages.
 
     Args:
         rows: The rows that are there from the start.
@@ -128,29 +144,41 @@ class ProviderRegistry:
 
     def __init__(self, rows: Iterable[ProviderInfo] = BUILT_IN) -> None:
         self._rows = {row.name: row for row in rows}
+        self._found: dict[str, EntryPoint] | None = None
+
+    def register_provider(self, row: ProviderInfo) -> None:
+        """Adds a row, or replaces it.
+
+        Raises:
+            ConfigurationError: It has the name of a provider of this package.
+        """
+        if any(row.name == known.name for known in BUILT_IN):
+            raise ConfigurationError(f"{row.name!r} is a provider of abstractcore itself", hint="give it another name")
+        row.declare()
+        self._rows[row.name] = row
 
     def list_provider_names(self) -> list[str]:
-        """All names, in order."""
-        return list(self._rows)
+        """All names, in order; packages of others are not loaded."""
+        return [*self._rows, *(name for name in self._elsewhere() if name not in self._rows)]
 
-    def list_available_providers(self) -> list[str]:
-        """The same."""
-        return self.list_provider_names()
+    list_available_providers = list_provider_names
 
     def is_provider_available(self, name: str) -> bool:
         """Whether there is a provider of this name."""
-        return name in self._rows
+        return name in self._rows or name in self._elsewhere()
 
     def get_provider_info(self, name: str) -> ProviderInfo:
         """The row of a provider.
 
         Raises:
-            ConfigurationError: There is none of this name.
+            ConfigurationError: There is none of this name, or the package that adds it is broken.
         """
-        row = self._rows.get(name)
-        if row is None:
-            raise self._unknown(name)
-        return row
+        if name not in self._rows:
+            entry = self._elsewhere().get(name)
+            if entry is None:
+                raise self._unknown(name)
+            self.register_provider(_load(entry))
+        return self._rows[name]
 
     def get_provider_class(self, name: str) -> type[Provider]:
         """The class of a provider."""
@@ -165,6 +193,15 @@ class ProviderRegistry:
         """
         return self.get_provider_class(name)(model, **config)
 
+    def _elsewhere(self) -> Mapping[str, EntryPoint]:
+        """What other packages add; looked for once, and only where a name is not one of ours."""
+        if self._found is None:
+            from importlib.metadata import entry_points
+
+            entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+            self._found = {entry.name: entry for entry in entries}
+        return self._found
+
     def _unknown(self, name: str) -> ConfigurationError:
         import difflib
 
@@ -175,6 +212,35 @@ class ProviderRegistry:
             why=f"the providers are: {', '.join(names)}",
             hint=f"create_llm({near[0]!r}, ...)",
         )
+
+
+def _load(entry: EntryPoint) -> ProviderInfo:
+    """The row that an entry point stands for.
+
+    Raises:
+        ConfigurationError: It can't be loaded, or is no provider.
+    """
+    from .base import Provider
+
+    package = entry.dist.name if entry.dist else "a package"
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever a package raises while it is imported
+        raise ConfigurationError(
+            f"the provider {entry.name!r} that {package} adds can't be loaded",
+            why=f"{entry.value}: {type(error).__name__}: {error}",
+            hint=f"mend or remove it: pip uninstall {package}",
+        ) from error
+    if isinstance(found, type) and issubclass(found, Provider) and found.provider == entry.name:
+        summary = (found.__doc__ or found.__name__).strip().partition("\n")[0]
+        return ProviderInfo(name=entry.name, display_name=entry.name, description=summary, import_path=entry.value)
+    if isinstance(found, ProviderInfo) and found.name == entry.name:
+        return found
+    raise ConfigurationError(
+        f"what {package} adds as {entry.name!r} is no provider of this name",
+        why=f"{entry.value} is {found!r}",
+        hint="an entry point names a ProviderInfo, or a subclass of Provider, with its own name",
+    )
 
 
 _registry: ProviderRegistry | None = None

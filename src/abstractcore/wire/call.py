@@ -20,9 +20,12 @@ the generation on the server.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
+
+from ..errors import ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +106,20 @@ Plan: TypeAlias = Generator[Step, Any, ResultT]
 """A plan with one result."""
 StreamPlan: TypeAlias = Generator[Step | Emit, Any, None]
 """A plan that hands out items while it runs."""
+
+
+def limited(plan: Plan[ResultT], limits: Timeouts) -> Plan[ResultT]:
+    """Runs a plan with these time limits on each of its requests, whatever limits they have themselves."""
+    resume: Callable[[], Step] = partial(next, plan)
+    while True:
+        try:
+            step = resume()
+        except StopIteration as done:
+            result: ResultT = done.value
+            return result
+        try:
+            outcome = yield replace(step, timeouts=limits) if isinstance(step, Call) else step
+        except ProviderError as error:
+            resume = partial(plan.throw, error)
+        else:
+            resume = partial(plan.send, outcome)

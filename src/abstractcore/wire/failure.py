@@ -120,9 +120,10 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
 
 
 def _kind(status: int, failure: Failure) -> type[ProviderError]:
-    if failure.code == "context_length_exceeded":
+    named = (failure.code, failure.type)
+    if "context_length_exceeded" in named or "exceed_context_size_error" in named:
         return ContextLengthError
-    if status == 404 and failure.shaped:
+    if "model_not_found" in named or (status == 404 and failure.shaped):
         return ModelNotFoundError
     return _BY_STATUS.get(status, ProviderAPIError)
 

@@ -6,7 +6,7 @@ Used by every backend that speaks it, vLLM included. Streams are read by ``opena
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
@@ -33,6 +33,8 @@ class WireMessage(Struct):
     """A message, or what a stream adds to it."""
 
     content: str | None = None
+    refusal: str | None = None
+    """In place of the content, where the model declines to answer."""
     reasoning: str | None = None
     reasoning_content: str | None = None
     """What ``reasoning`` was called before vLLM 0.11.1; both came until 0.15."""
@@ -178,14 +180,18 @@ def read_completion(body: bytes) -> Completion:
     )
 
 
+REFUSED: Final = "refusal"
+"""The finish reason of an answer in which the model, or a filter in front of it, declines to answer."""
+
+
 def to_alternative(choice: WireChoice) -> Alternative:
     """One choice of a whole answer."""
     message = choice.message or WireMessage(content=choice.text)
     logprobs = read_logprobs(choice.logprobs)
     return Alternative(
         index=choice.index,
-        content=message.content or "",
-        finish_reason=choice.finish_reason,
+        content=message.content or message.refusal or "",
+        finish_reason=REFUSED if message.refusal else choice.finish_reason,
         tool_calls=read_tool_calls(message.tool_calls or ()),
         reasoning=message.reasoning or message.reasoning_content,
         logprobs=logprobs,

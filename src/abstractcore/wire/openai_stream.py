@@ -6,7 +6,7 @@ import msgspec
 
 from ..types import GenerateResponse
 from .failure import read_failure
-from .openai import DECODER, WireChoice, WireMessage, read_logprobs
+from .openai import DECODER, REFUSED, WireChoice, WireMessage, read_logprobs
 from .sse import EventParser
 from .stream import ABORTED, StreamReader
 
@@ -25,6 +25,8 @@ class OpenAIStreamReader(StreamReader):
     def __init__(self, *, provider: str, url: str, n: int = 1) -> None:
         super().__init__(provider=provider, url=url, n=n)
         self._parser = EventParser()
+        self._refused: set[int] = set()
+        """Choices in which the model declines to answer."""
 
     def _parse(self, data: bytes, chunks: list[GenerateResponse]) -> None:
         for event in self._parser.feed(data):
@@ -62,11 +64,14 @@ class OpenAIStreamReader(StreamReader):
 
     def _read_choice(self, choice: WireChoice) -> GenerateResponse | None:
         delta = choice.delta or choice.message or WireMessage(content=choice.text)
+        if delta.refusal:
+            self._refused.add(choice.index)
+        refused = choice.index in self._refused and choice.finish_reason is not None
         return self.add(
             choice.index,
-            text=delta.content,
+            text=delta.content or delta.refusal,
             reasoning=delta.reasoning or delta.reasoning_content,
             logprobs=read_logprobs(choice.logprobs) if choice.logprobs is not None else None,
             tools=delta.tool_calls or (),
-            finish_reason=choice.finish_reason,
+            finish_reason=REFUSED if refused else choice.finish_reason,
         )
