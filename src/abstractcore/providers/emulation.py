@@ -38,7 +38,7 @@ def as_schema(constraint: Constraint, *, objects_only: bool = False) -> SchemaFo
     """
     schema: Any
     if isinstance(constraint, JsonSchema):
-        schema, is_text = {} if constraint.value is True else constraint.value, False
+        schema, is_text = constraint.value, False
         if not isinstance(schema, dict):
             return None
         wrap = objects_only and schema.get("type") != "object"
