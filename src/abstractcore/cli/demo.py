@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +13,7 @@ import click
 
 from ..settings import resolve
 from .progress import ProgressLine
+from .signals import signals_interrupt
 
 if TYPE_CHECKING:
     from ..deploy.demo_server import DemoServer
@@ -54,7 +53,7 @@ def demo(*, port: int | None, cpu: bool, yes: bool, stop: bool, as_json: bool) -
         pid = demo_server.stop()
         click.echo(f"stopped the demo server (pid {pid})" if pid else "no demo server was running", err=True)
         return
-    with _signals_interrupt():
+    with signals_interrupt():
         server = _server(port, cpu=cpu, yes=yes)
         try:
             answers = _ask(server, as_json=as_json)
@@ -170,21 +169,3 @@ def _show(*lines: str, quiet: bool) -> None:
 
 def _tell(line: str) -> None:
     click.echo(line, err=True)
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """A closed terminal and a polite kill end the demo as Ctrl-C does: nothing half-made stays."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]  # nohup's choice stays
-    for number in mine:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in mine:
-            signal.signal(number, before[number])

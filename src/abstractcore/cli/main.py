@@ -29,9 +29,14 @@ COMMANDS: Final = {
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "batch": Row("batch", "Answer a file of prompts, many at once."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
+    "diff": Row("diff", "Compare what runs with what was planned, flag by flag."),
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
+    "down": Row("down", "Stop what `up` started, and remove it."),
+    "logs": Row("logs", "Show what the server or the client writes."),
     "models": Row("models", "List what the server serves."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
+    "status": Row("status", "Say how a deployment fares."),
+    "up": Row("up", "Start a server and its client in containers, and prove that they answer."),
 }
 
 EPILOG: Final = """\b
@@ -118,5 +123,9 @@ def show(error: AbstractCoreError) -> None:
         ("try", error.hint, "cyan"),
     ):
         if text and (label == "error" or text not in error.message):
-            styled = click.style(f"{label}:", fg=color, bold=True) if "NO_COLOR" not in os.environ else f"{label}:"
-            click.echo(f"{styled} {text}", err=True)
+            click.echo(f"{paint(label, color)} {text}", err=True)
+
+
+def paint(label: str, color: str) -> str:
+    """A label before a line of an error."""
+    return click.style(f"{label}:", fg=color, bold=True) if "NO_COLOR" not in os.environ else f"{label}:"

@@ -8,7 +8,7 @@ so causes stand before the complaints that follow from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -408,3 +408,18 @@ def _filled(cause: Cause, groups: Sequence[str], line: str) -> Explained:
         return sentence
 
     return Explained(cause.id, fill(cause.what), fill(cause.matters), fill(cause.cure), line)
+
+
+_RAISED: Final = re.compile(r"^(?:[\w.]*(?:Error|Exception)|ERROR): .+|^[\w./-]+: error: .+")
+
+
+def first_error(lines: Iterable[str]) -> str | None:
+    """The first error in a log of vLLM: those after it only report that something below them failed."""
+    plain = [_PREFIX.sub("", line).rstrip() for line in lines]
+    return next((" ".join(_with_detail(plain, at)) for at, line in enumerate(plain) if _RAISED.match(line)), None)
+
+
+def _with_detail(lines: Sequence[str], at: int) -> Iterator[str]:
+    yield lines[at]
+    if at + 1 < len(lines) and lines[at + 1][:1].isspace():  # pydantic puts what is wrong below
+        yield lines[at + 1].strip()

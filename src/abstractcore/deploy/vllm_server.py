@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..errors import DeployError, ProviderError
 from ..transport import HttpTransport, SyncDriver
 from ..wire.call import Answer, Call, Plan, Timeouts
 from . import runtime
+from .causes import first_error
 from .local_vllm import Environment, child_env
 from .progress import Progress, Report, silent
 
@@ -202,8 +202,6 @@ def stage_of(log: Sequence[str]) -> str:
     return "importing vLLM"
 
 
-_PREFIX: Final = re.compile(r"^\((?:APIServer|EngineCore|Worker)[^)]*\)\s+(?:ERROR [\d-]+ [\d:]+ \[[^\]]*\]\s*)?")
-_RAISED: Final = re.compile(r"^(?:[\w.]*(?:Error|Exception)|ERROR): .+|^[\w./-]+: error: .+")
 _KNOWN: Final = (
     ("Address already in use", "the port is taken", "name another one with --port"),
     ("Insufficient space in /dev/shm", "the shared memory /dev/shm is too small", "mount /dev/shm with 1 GB or more"),
@@ -217,21 +215,11 @@ _KNOWN: Final = (
 )
 
 
-def _with_detail(lines: Sequence[str], at: int) -> Iterator[str]:
-    yield lines[at]
-    if at + 1 < len(lines) and lines[at + 1][:1].isspace():  # pydantic puts what is wrong below
-        yield lines[at + 1].strip()
-
-
 def died(log: Sequence[str], path: str) -> DeployError:
     """The error for a server that ended while it was starting, with the first cause that its log names."""
-    lines = [_PREFIX.sub("", line).rstrip() for line in log]
-    raised = [" ".join(_with_detail(lines, at)) for at, line in enumerate(lines) if _RAISED.match(line)]
-    known = next(((what, way) for needle, what, way in _KNOWN if any(needle in line for line in lines)), None)
-    # The first error is the cause; those after it only report that something below them failed.
-    why = (
-        raised[0] if raised else (lines[-1] if lines else "it wrote nothing; the system may have killed it for memory")
-    )
+    known = next(((what, way) for needle, what, way in _KNOWN if any(needle in line for line in log)), None)
+    last = log[-1].strip() if log else "it wrote nothing; the system may have killed it for memory"
+    why = first_error(log) or last
     what, way = known or ("", "")
     error = DeployError(
         f"vLLM ended while it was starting{f': {what}' if what else ''}",

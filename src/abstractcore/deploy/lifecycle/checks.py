@@ -50,6 +50,8 @@ class Facts:
     engine: str = "docker"
     is_local: bool = True
     """Whether the engine runs on this machine, so that its files and ports are ours."""
+    is_rootless: bool = False
+    """Whether the engine runs as an ordinary user, who then is root in its containers."""
     missing_images: Mapping[str, str] = field(default_factory=dict)
     """Images that are not here, and what the engine or the registry says about them."""
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Facts:
     """Paths to be mounted that don't exist."""
     dangling: tuple[str, ...] = ()
     """Links in the weights that lead out of what is mounted."""
+    unreadable_secrets: tuple[str, ...] = ()
+    """Files with secrets, other than the key, that the container's user may not read."""
     key_owner: str | None = None
     """Why the key can't be given to the container's user; ``None`` if it can."""
     host_shm: int | None = None
@@ -289,7 +293,19 @@ def _key(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
             "key.owner",
             f"the key can't be given to the user {deployment.server.user} of the containers",
             facts.key_owner,
-            ("run them as yourself: --user $(id -u):$(id -g)", "run this command as root"),
+            ("run them as root of the engine, who is you: --user 0:0",)
+            if facts.is_rootless
+            else ("run them as yourself: --user $(id -u):$(id -g)", "run this command as root"),
+        )
+    for path in facts.unreadable_secrets:
+        yield Problem(
+            "key.owner",
+            f"the user {deployment.server.user} of the containers may not read {path}",
+            "its owner and mode close it to them",
+            (
+                f"chown {(deployment.server.user or '0').partition(':')[0]} {path}",
+                "run them as its owner: --user UID:GID",
+            ),
         )
 
 

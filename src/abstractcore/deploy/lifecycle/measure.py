@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from ..container import LABEL, ContainerSpec, Deployment, Mount
+from ..container import LABEL, SECRETS, ContainerSpec, Deployment, Mount
 from ..engine import Engine
 from ..inspected import read_image
 from ..progress import Progress, Report, silent
 from ..render.docker import gpu_request
 from .checks import Facts, needs_ring
 from .listeners import listeners
-from .reading import Found, look, user_of
+from .reading import NOBODY, User, look, user_of
 
 _NOTHING: Final = "/nothing"
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - it is measured, nothing is written there
@@ -47,23 +47,29 @@ def measure(engine: Engine, deployment: Deployment, *, download: int = 0, report
     server = deployment.server
     report(Progress("check", "starting probe containers"))
     refused, memlock = _probed(engine, server)
-    looked = _look(engine, server) if is_local else Found()
+    is_rootless = _is_rootless(info)
+    user = _user(engine, server, is_rootless=is_rootless) if is_local else None
+    looked = [look(Path(mount.source), user) for mount in _weights(server)] if user else []
+    if any(engine.exists("volume", volume.name) for volume in deployment.volumes):
+        download = 0  # what an earlier server has got is in there
     sources = [mount.source for spec in deployment.containers for mount in spec.mounts if mount.kind == "bind"]
     made_later = {str(deployment.key_file)}
     return Facts(
         engine=engine.name,
         is_local=is_local,
+        is_rootless=is_rootless,
         refused=refused,
         memlock=memlock,
         listeners=listeners() if is_local else (),
-        unreadable=looked.closed,
-        dangling=looked.dangling,
+        unreadable=tuple(path for found in looked for path in found.closed),
+        unreadable_secrets=tuple(_closed_secrets(deployment, user)) if user else (),
+        dangling=tuple(path for found in looked for path in found.dangling),
         missing_sources=tuple(
             source
             for source in dict.fromkeys(sources)
             if is_local and source not in made_later and not Path(source).exists()
         ),
-        key_owner=key_owner(server.user, is_rootless=_is_rootless(info)) if deployment.key_file else None,
+        key_owner=key_owner(server.user, is_rootless=is_rootless) if deployment.key_file else None,
         host_shm=_free_shm() if is_local and server.ipc == "host" and needs_ring(server) else None,
         taken_names=tuple(_taken(engine, deployment)),
         download=download,
@@ -74,7 +80,13 @@ def measure(engine: Engine, deployment: Deployment, *, download: int = 0, report
 def key_owner(user: str | None, *, is_rootless: bool = False) -> str | None:
     """Why a file of this user can't be made for the user of the containers; ``None`` if it can."""
     wanted = user_of(user or "", capable=True)
-    if wanted is None or os.geteuid() in {0, wanted.uid} or is_rootless:
+    if wanted is None:
+        return None
+    if is_rootless:
+        return (
+            None if wanted.uid == 0 else f"uid {wanted.uid} of a rootless engine is another user than you on this host"
+        )
+    if os.geteuid() in {0, wanted.uid}:
         return None
     return f"it is a file of mode 0600 for uid {wanted.uid}, and uid {os.geteuid()} may not give files away"
 
@@ -140,24 +152,30 @@ def _is_rootless(info: Any) -> bool:
     return "name=rootless" in security or bool(((info.get("host") or {}).get("security") or {}).get("rootless"))
 
 
-def _look(engine: Engine, spec: ContainerSpec) -> Found:
+def _user(engine: Engine, spec: ContainerSpec, *, is_rootless: bool) -> User | None:
+    """Who the processes of a container are on this host; ``None`` where only the image knows."""
     document = engine.image(spec.image)
     text = spec.user if spec.user is not None else read_image(document).user if document else None
     user = None if text is None else user_of(text, capable=not spec.cap_drop)
-    if user is None:
-        return Found()
-    looked = [look(Path(mount.source), user) for mount in _weights(spec) if Path(mount.source).exists()]
-    return Found(
-        tuple(path for found in looked for path in found.closed),
-        tuple(path for found in looked for path in found.dangling),
-    )
+    if user is None or not is_rootless:
+        return user
+    return User(os.geteuid(), os.getegid()) if user.uid == 0 else NOBODY
+
+
+def _closed_secrets(deployment: Deployment, user: User) -> Iterator[str]:
+    for mount in deployment.server.mounts:
+        path = Path(mount.source)
+        is_other = mount.target.startswith(f"{SECRETS}/") and mount.source != str(deployment.key_file)
+        if is_other and path.exists() and look(path, user).closed:
+            yield mount.source
 
 
 def _weights(spec: ContainerSpec) -> Iterator[Mount]:
     """What is mounted where the command looks for a model."""
     for mount in spec.mounts:
         inside = f"{mount.target}/"
-        if mount.kind == "bind" and any(word == mount.target or word.startswith(inside) for word in spec.command):
+        is_there = mount.kind == "bind" and Path(mount.source).exists()
+        if is_there and any(word == mount.target or word.startswith(inside) for word in spec.command):
             yield mount
 
 

@@ -23,6 +23,10 @@ class User:
     """Root with its capabilities: modes don't matter."""
 
 
+NOBODY: Final = User(-1, -1)
+"""Someone who owns nothing here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What is wrong with a folder."""
