@@ -37,7 +37,8 @@ def down(
 ) -> None:
     """Lets the server finish its requests, then removes what carries the deployment's label, and nothing else."""
     from ..deploy.engine import find_engine
-    from ..deploy.lifecycle.down import Ended, take_down
+    from ..deploy.lifecycle.down import Ended
+    from ..deploy.lifecycle.down import down as take_down
 
     name = project_name(project)
     found = find_engine(engine)

@@ -122,9 +122,10 @@ def launch(options: dict[str, Any]) -> tuple[Plan, LaunchOptions, tuple[str, ...
 
 def default_key_file(project: str) -> Path:
     """Where the key of a deployment lies."""
+    from ..deploy.options import KEY_NAME
     from ..settings import state_dir
 
-    return state_dir() / project / "vllm-api-key"
+    return state_dir() / project / KEY_NAME
 
 
 def default_user() -> str:

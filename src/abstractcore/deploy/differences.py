@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -93,7 +93,44 @@ def _command(spec: ContainerSpec, found: Inspected, image: ImageDefaults | None)
         planned = without_keys((*entrypoint, *command))
         same = found.argv == planned
     if not same:
-        yield Difference("command", shlex.join(planned), shlex.join(found.argv))
+        yield from _words(planned, found.argv)
+
+
+def _words(planned: Sequence[str], found: Sequence[str]) -> Iterator[Difference]:
+    """What differs of two command lines: flag by flag where only flags do."""
+    wanted, given = _split(planned), _split(found)
+    if wanted.head != given.head or wanted.flags == given.flags:
+        yield Difference("command", _shown(planned), _shown(found))
+        return
+    for flag in dict.fromkeys((*wanted.flags, *given.flags)):
+        if wanted.flags.get(flag) != given.flags.get(flag):
+            yield Difference(f"vllm {flag}", wanted.text(flag), given.text(flag))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A command line: what comes before its flags, and its flags with all that follows each."""
+
+    head: tuple[str, ...]
+    flags: Mapping[str, tuple[str, ...]]
+
+    def text(self, flag: str) -> str:
+        values = self.flags.get(flag)
+        return "not given" if values is None else shlex.join(values) or "given"
+
+
+def _split(words: Sequence[str]) -> _Line:
+    starts = [at for at, word in enumerate(words) if word.startswith("--")] or [len(words)]
+    flags: dict[str, tuple[str, ...]] = {}
+    for at, end in zip(starts, (*starts[1:], len(words)), strict=True):
+        for flag in words[at : at + 1]:
+            flags[flag] = (*flags.get(flag, ()), *words[at + 1 : end])
+    return _Line(tuple(words[: starts[0]]), flags)
+
+
+def _shown(words: Sequence[str]) -> str:
+    """A command line to be read: programs within it are left out."""
+    return " ".join("..." if "\n" in word else shlex.quote(word) for word in words)
 
 
 def _environment(spec: ContainerSpec, found: Inspected, image: ImageDefaults | None) -> Iterator[Difference]:
@@ -186,7 +223,7 @@ def _health_text(check: Healthcheck | None) -> str:
     if check is None:
         return "none"
     times = f"every {check.interval} s, {check.timeout} s each, {check.retries} times, from {check.start_period} s"
-    return f"{shlex.join(check.command)} ({times})"
+    return f"{_shown(check.command)} ({times})"
 
 
 def _short(identity: str) -> str:

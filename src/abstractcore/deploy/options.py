@@ -13,6 +13,8 @@ from .container import Mount, Port, Profile
 P2p: TypeAlias = Literal["auto", "on", "off"]
 PROJECT: Final = "abstractcore"
 USER: Final = "1000:1000"
+KEY_NAME: Final = "vllm-api-key"
+"""Of the key's file, in the folder of the project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,18 @@ from typing import Final
 from ..container import LABEL
 from ..engine import Engine
 from ..inspected import Inspected, read_container
+from ..lock import locked
+from ..options import KEY_NAME
 from ..progress import Progress, Report, silent
 from . import record
 
 _SHM: Final = Path("/dev/shm")  # noqa: S108 - it is looked at, nothing is written there
 _SEGMENT: Final = re.compile(r"^(?:psm_|sem\.|nccl-|torch_|cuda\.shm|vllm|__KMP_REGISTERED_LIB_)")
 _DEFAULT_GRACE: Final = 60
+LOCK: Final = "up.lock"
+"""In the project's folder."""
+FAILED: Final = "failed.log"
+"""In the project's folder: what the containers of a failed start wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,20 @@ class Ended:
     """Shared memory of the host that the server seems to have left behind; it is reported, not removed."""
     killed: tuple[str, ...] = ()
     """Containers that did not end by themselves in the time they have."""
+
+
+def down(
+    engine: Engine,
+    project: str,
+    *,
+    folder: Path,
+    volumes: bool = False,
+    grace: int | None = None,
+    report: Report = silent,
+) -> Ended:
+    """As ``take_down``, but not while an ``up`` of the same name is at work."""
+    with locked(folder / LOCK, lambda: report(Progress("stop", "another run is at work, waiting"))):
+        return take_down(engine, project, folder=folder, volumes=volumes, grace=grace, report=report)
 
 
 def take_down(
@@ -100,9 +120,9 @@ def _stop(engine: Engine, container: Inspected, grace: int | None, report: Repor
 
 def _remove_key(folder: Path) -> str | None:
     """Removes the key, if it is one that ``up`` made in the project's own folder."""
-    deployment = record.load(folder)
-    path = Path(deployment.key_file) if deployment and deployment.key_file else None
-    if path is None or path.parent != folder or not path.exists():
+    path = folder / KEY_NAME
+    (folder / FAILED).unlink(missing_ok=True)
+    if not path.exists():
         return None
     path.unlink()
     return str(path)

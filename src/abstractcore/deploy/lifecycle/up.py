@@ -22,7 +22,7 @@ from ..render.docker import create_argv, network_argv, volume_argv
 from . import record
 from .canary import Canary, Completion, ask_for_a_token, read_completion
 from .checks import Facts, PreflightError, Problem, problems
-from .down import take_down
+from .down import FAILED, LOCK, take_down
 from .key import ensure_key
 from .measure import measure, missing_images
 from .pulling import pull
@@ -87,7 +87,7 @@ def up(engine: Engine, deployment: Deployment, wishes: Wishes, report: Report = 
         DeployError: Another deployment of that name runs, what was made is not as planned, or it does not answer.
     """
     began = time.monotonic()
-    with locked(wishes.folder / "up.lock", lambda: report(Progress("check", "another run is at work, waiting"))):
+    with locked(wishes.folder / LOCK, lambda: report(Progress("check", "another run is at work, waiting"))):
         engine.info()
         if _runs_already(engine, deployment, wishes, report):
             canary, completion = _prove(engine, deployment, report)
@@ -204,8 +204,9 @@ def _start(engine: Engine, deployment: Deployment, wishes: Wishes, report: Repor
     if client is None:
         return canary, None
     engine.do("start", client.name, limit=300)
+    completion = _ask_in_client(engine, deployment, client, report)
     wait_for_client(engine, client, report)
-    return canary, _ask_in_client(engine, deployment, client, report)
+    return canary, completion
 
 
 def _prove(engine: Engine, deployment: Deployment, report: Report) -> tuple[Canary, Completion | None]:
@@ -269,7 +270,7 @@ def _keep_logs(engine: Engine, made: _Made, folder: Path) -> Path | None:
     logs = [(name, reply.lines) for name in made.containers if (reply := engine.ask("logs", name)).ok and reply.lines]
     if not logs:
         return None
-    path = folder / "failed.log"
+    path = folder / FAILED
     text = "\n".join(f"==> {name}\n" + "\n".join(lines) for name, lines in logs)
     path.write_text(text + "\n", encoding="utf-8")
     return path
