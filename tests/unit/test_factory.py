@@ -25,7 +25,7 @@ def test_two_models_contradict_each_other() -> None:
 def test_an_unknown_provider_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(ConfigurationError, match="no provider 'vlm'") as caught:
         create_llm("vlm")
-    assert caught.value.hint == "create_llm('vllm', ...)"
+    assert caught.value.hint == "did you mean 'vllm'?"
     assert "openai, anthropic, ollama" in (caught.value.why or "")
 
 

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("-p", "--provider", help="Backend to ask.  [default: vllm]"),
+    click.option(
+        "-p",
+        "--provider",
+        metavar="NAME",
+        help="Backend to ask, or NAME/MODEL; abstractcore providers lists them.  [default: vllm]",
+    ),
     click.option("-m", "--model", help="Model to ask; what the server serves when left out."),
-    click.option("--base-url", help="Address of the server.  [default: VLLM_BASE_URL, else http://localhost:8000/v1]"),
+    click.option(
+        "--base-url",
+        metavar="URL",
+        help="Address of the server.  [default: the provider's variable, such as VLLM_BASE_URL, else its usual one]",
+    ),
     click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for a server that is starting."),
 )
 
@@ -30,11 +39,21 @@ def connection(command: F) -> F:
 
 
 def connect(provider: str | None, model: str | None, base_url: str | None, wait: float | None) -> Provider:
-    """Makes the provider that the options name."""
-    from ..factory import create_llm
+    """Makes the provider that the options name.
 
-    name = resolve("default.provider", provider).value or "vllm"
-    llm = create_llm(name, resolve("default.model", model).value, **({"base_url": base_url} if base_url else {}))
+    The model of the settings is the one of the settings' provider: another one that is named has its own.
+    """
+    from ..factory import create_llm
+    from ..providers import get_provider_info, is_provider_available
+
+    default = resolve("default.provider").value or "vllm"
+    name = provider or default
+    if model is None and name == default:
+        model = resolve("default.model").value
+    backend = name.partition("/")[0]
+    if base_url and is_provider_available(backend) and get_provider_info(backend).in_process:
+        raise click.UsageError(f"{backend} answers in this process, so there is no --base-url")
+    llm = create_llm(name, model, **({"base_url": base_url} if base_url else {}))
     if wait is not None:
         llm.wait_until_ready(wait)
     return llm

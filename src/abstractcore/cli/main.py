@@ -33,8 +33,9 @@ COMMANDS: Final = {
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
     "down": Row("down", "Stop what `up` started, and remove it."),
     "logs": Row("logs", "Show what the server or the client writes."),
-    "models": Row("models", "List what the server serves."),
+    "models": Row("models", "List what a provider has."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
+    "providers": Row("providers", "List the backends: which could answer now, and what each can do."),
     "status": Row("status", "Say how a deployment fares."),
     "up": Row("up", "Start a server and its client in containers, and prove that they answer."),
 }

@@ -1,4 +1,4 @@
-"""``abstractcore models``: what the server serves."""
+"""``abstractcore models``: what a provider has."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .connection import connect, connection
 @connection
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def models(provider: str | None, model: str | None, base_url: str | None, wait: float | None, as_json: bool) -> None:
-    """Lists the models and adapters that the server serves, with their context length."""
+    """Lists the models and adapters that the provider has, with their context length where it says it."""
     llm = connect(provider, model, base_url, wait)
-    rows = [llm.model_info(name) for name in llm.list_available_models()]
+    rows = llm.list_models()
     if as_json:
         import msgspec
 
@@ -22,4 +22,7 @@ def models(provider: str | None, model: str | None, base_url: str | None, wait: 
     width = max((len(row.id) for row in rows), default=0)
     for row in rows:
         context = f"{row.context_length} tokens" if row.context_length else "context unknown"
-        click.echo(f"{row.id:<{width}}  {context}" + (f"  adapter of {row.parent}" if row.parent else ""))
+        notes = [f"adapter of {row.parent}"] if row.parent else []
+        notes += ["loaded"] if row.loaded else []
+        notes += [", ".join(row.capabilities)] if row.capabilities else []
+        click.echo("  ".join((f"{row.id:<{width}}", context, *notes)))

@@ -206,11 +206,11 @@ class ProviderRegistry:
         import difflib
 
         names = self.list_provider_names()
-        near = difflib.get_close_matches(name.lower(), names, 1) or names
+        near = difflib.get_close_matches(name.lower(), names, 1)
         return ConfigurationError(
             f"there is no provider {name!r}",
             why=f"the providers are: {', '.join(names)}",
-            hint=f"create_llm({near[0]!r}, ...)",
+            hint=f"did you mean {near[0]!r}?" if near else "abstractcore providers",
         )
 
 

@@ -13,6 +13,7 @@ from ..errors import (
     MissingExtraError,
     RequestTimeoutError,
 )
+from ..settings import TABLE
 from .base import Provider
 from .extras import missing_extra, missing_modules
 from .registry import ProviderInfo, get_provider_registry
@@ -162,8 +163,14 @@ def _now(row: ProviderInfo, timeout: float) -> dict[str, Any]:
     except (ConnectionFailedError, RequestTimeoutError) as error:
         return {"status": UNREACHABLE, "error": str(error)}
     except AuthenticationError as error:
-        return {"status": ERROR if getattr(llm, "api_key", None) else NO_KEY, "error": str(error)}
+        return {"status": ERROR if _has_key(row.name, llm) else NO_KEY, "error": str(error)}
     finally:
         if llm is not None:
             llm.close()
     return {"status": AVAILABLE if models else NO_MODELS, "models": models, "model_count": len(models)}
+
+
+def _has_key(name: str, llm: Provider | None) -> bool:
+    """Whether somebody gave a key, other than the one that stands for none."""
+    setting = TABLE.get(f"{name}.api_key")
+    return getattr(llm, "api_key", None) not in (None, "", setting.default if setting else None)

@@ -267,10 +267,11 @@ def read_models(body: bytes) -> list[ModelInfo]:
         msgspec.DecodeError: The body is not such a list.
     """
     rows = msgspec.json.decode(body, type=_Models).data or []
+    lengths = {row.id: row.max_model_len for row in rows}
     return [
         ModelInfo(
             id=row.id,
-            context_length=row.max_model_len,
+            context_length=row.max_model_len or lengths.get(row.parent or ""),  # an adapter's is that of its base
             parent=row.parent,
             root=row.root,
             owned_by=row.owned_by,

@@ -63,7 +63,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     assert not is_provider_available("olama")
     with pytest.raises(ConfigurationError, match="no provider 'olama'") as caught:
         get_provider_info("olama")
-    assert caught.value.hint == "create_llm('ollama', ...)"
+    assert caught.value.hint == "did you mean 'ollama'?"
 
 
 def test_the_names_of_the_package_are_those_it_says() -> None:
