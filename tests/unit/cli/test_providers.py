@@ -11,7 +11,7 @@ from abstractcore import create_llm, factory, providers
 from abstractcore.testing import FakeServer, Reply
 from tests.unit.cli.test_main import Outcome, Shell
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "openai": {"status": "no_key", "error": "openai needs a key, and there is none\ntry: set OPENAI_API_KEY"},
     "ollama": {"status": "available", "models": ["a", "b", "c", "d"], "error": None},
     "lmstudio": {"status": "no_models", "models": [], "error": None},

@@ -126,10 +126,7 @@ def served(endpoint: Endpoint, model: str | None) -> Plan[ModelInfo]:
         raise with_served(
             ModelNotFoundError(what, provider=endpoint.provider, model=model, url=endpoint.base_url), rows
         )
-    if found.parent is None or found.context_length is not None:
-        return found
-    base = next((row for row in rows if row.id == found.parent), None)  # adapters have the length of their base
-    return msgspec.structs.replace(found, context_length=base.context_length if base else None)
+    return found
 
 
 def with_served(error: ModelNotFoundError, rows: list[ModelInfo]) -> ModelNotFoundError:
