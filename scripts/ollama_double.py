@@ -103,6 +103,13 @@ class Runner:
             if "ready" not in self.process.stdout.read(6):
                 raise Refusal(500, "llama-server process has terminated")
 
+    def died(self) -> bool:
+        """Whether the process has come to an end by itself."""
+        try:
+            return self.process is not None and self.process.wait(1) is not None
+        except subprocess.TimeoutExpired:
+            return False
+
     def unload(self) -> None:
         """Ends the process."""
         if self.process is not None:
@@ -199,7 +206,9 @@ class Ollama:
                 del messages[oldest]
             text = rendered(messages)
         else:
-            text = request["prompt"] if request.get("raw") else rendered([{"role": "user", "content": request["prompt"]}])
+            text = (
+                request["prompt"] if request.get("raw") else rendered([{"role": "user", "content": request["prompt"]}])
+            )
         if not truncate or len(text) < num_ctx:
             return text
         tokens = self.runner.tokens(text)
@@ -220,9 +229,12 @@ class Ollama:
         limit = options.pop("num_predict")
         body = {
             **{name: value for name, value in options.items() if name not in ("num_keep", "num_batch", "num_gpu")},
-            "prompt": self.prompt(request, num_ctx), "stream": True, "cache_prompt": True, "n_keep": options["num_keep"],
+            "prompt": self.prompt(request, num_ctx),
+            "stream": True,
+            "cache_prompt": True,
+            "n_keep": options["num_keep"],
             "n_predict": limit if 0 <= limit <= 10 * num_ctx else 10 * num_ctx,
-        }  # fmt: skip
+        }
         if request.get("logprobs"):
             body["n_probs"] = max(request.get("top_logprobs", 0), 1)
         wanted = request.get("format")
@@ -243,6 +255,8 @@ class Ollama:
                 return
             if event.get("content"):
                 yield line
+        if self.runner.died():
+            raise Refusal(500, "an error was encountered while running the model: unexpected EOF")
 
     def _line(self, request: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
         text = event.get("content", "")
@@ -265,17 +279,10 @@ def logprob(token: Mapping[str, Any], *, tops: bool) -> dict[str, Any]:
 
 
 def events(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """The runner's events.
-
-    Raises:
-        Refusal: It died.
-    """
-    try:
-        for line in answer:
-            if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
-                yield json.loads(line[6:])
-    except (OSError, http.client.HTTPException) as error:
-        raise Refusal(500, "an error was encountered while running the model: unexpected EOF") from error
+    """The runner's events."""
+    for line in answer:  # ends without a word where the other side dies
+        if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+            yield json.loads(line[6:])
 
 
 def counts(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,7 +389,9 @@ class Handler(BaseHTTPRequestHandler):
             self.ollama.runner.load(num_ctx, shift=request.get("shift") is not False)
         said = {"message": {"role": "assistant", "content": ""}} if "messages" in request else {"response": ""}
         reason = "unload" if unload else "load"
-        self._send(200, encoded({"model": request["model"], "created_at": now(), **said, "done": True, "done_reason": reason}))
+        self._send(
+            200, encoded({"model": request["model"], "created_at": now(), **said, "done": True, "done_reason": reason})
+        )
 
     def _loaded(self) -> list[Any]:
         runner = self.ollama.runner
