@@ -120,6 +120,15 @@ def launch(options: dict[str, Any]) -> tuple[Plan, LaunchOptions, tuple[str, ...
     return plan, launched, warnings
 
 
+def stop_unless_it_fits(plan: Plan) -> None:
+    """Ends the command with code 3, and vLLM's reason, when the plan says that the model doesn't fit."""
+    if plan.verdict == "REFUSE":
+        from .plan import REFUSED, explain_refusal
+
+        explain_refusal(plan)
+        raise click.exceptions.Exit(REFUSED)
+
+
 def default_key_file(project: str) -> Path:
     """Where the key of a deployment lies."""
     from ..deploy.options import KEY_NAME

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "models": Row("models", "List what a provider has."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
     "providers": Row("providers", "List the backends: which could answer now, and what each can do."),
+    "render": Row("render", "Write a deployment down for docker, compose, podman, systemd and others."),
     "status": Row("status", "Say how a deployment fares."),
     "up": Row("up", "Start a server and its client in containers, and prove that they answer."),
 }

@@ -33,7 +33,7 @@ def plan(model: str, as_command: bool, as_json: bool, **options: Any) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(document(made, warnings)), indent=2).decode())
     elif as_command:
         click.echo(made.command() if made.verdict != "REFUSE" else "", nl=made.verdict != "REFUSE")
-        _explain_refusal(made)
+        explain_refusal(made)
     else:
         from .plan_page import page
 
@@ -42,7 +42,8 @@ def plan(model: str, as_command: bool, as_json: bool, **options: Any) -> None:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _explain_refusal(made: Plan) -> None:
+def explain_refusal(made: Plan) -> None:
+    """Says why vLLM would not start, and what would mend it."""
     for refusal in made.chosen.refusals:
         click.echo(f"error: vLLM refuses: {refusal.phrase or 'an empty AssertionError'}\ntry: {refusal.cure}", err=True)
 

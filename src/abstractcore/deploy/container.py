@@ -90,7 +90,7 @@ class ContainerSpec:
     gpus: Gpus | None = None
     ipc: Literal["host", "private"] = "private"
     shm_size: int | None = None
-    """Bytes of /dev/shm; without meaning beside ``ipc="host"``."""
+    """Bytes of /dev/shm; without meaning beside ``ipc="host"``, except for tools that drop ``ipc``."""
     network: str = "host"
     """``host``, ``none``, or the name of a user network."""
     aliases: tuple[str, ...] = ()

@@ -11,7 +11,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ..topology import Client, Server, reach
 from ..vllm_facts.gpus import GIB
+from ..vllm_facts.images import image_for
+from ..vllm_facts.serve_flags import has_flag
 from .allowances import Given, given_up
 from .container import (
     CLIENT,
@@ -33,6 +36,7 @@ from .plan import Plan
 from .requests import check
 from .supervisor import KEY_VARIABLE, SUPERVISOR
 
+ANY: Final = "0.0.0.0"  # noqa: S104 - in a network of the deployment's own
 STACK: Final = 64 * 2**20
 KEY: Final = f"{SECRETS}/vllm-api-key"
 TOKEN: Final = f"{SECRETS}/hf-token"
@@ -41,7 +45,6 @@ SOCKET: Final = f"{SOCKET_FOLDER}/vllm.sock"
 CACHE: Final = "/var/tmp"  # noqa: S108 - see _caches
 MODELS: Final = "/models"
 ADAPTERS: Final = "/adapters"
-CPU_IMAGE: Final = "vllm/vllm-openai-cpu:v{version}"
 RESTART: Final = "on-failure:5"
 """Not for ever: a configuration that can't work ends after so many starts."""
 GRACE: Final = 30
@@ -58,7 +61,7 @@ def deployment(plan: Plan, options: LaunchOptions) -> Deployment:
     Raises:
         ConfigurationError: The options contradict each other, the profile or the planned release.
     """
-    check(plan, options)
+    unsure = check(plan, options)
     given = given_up(options)
     server, reasons = _server(plan, options, given)
     client = _client(options, given) if options.client_image else None
@@ -75,22 +78,24 @@ def deployment(plan: Plan, options: LaunchOptions) -> Deployment:
         server=replace(server, labels={**common, f"{LABEL}.role": "server"}),
         client=replace(client, labels={**common, f"{LABEL}.role": "client"}) if client else None,
         networks=_networks(options),
-        volumes=_volumes(options),
+        volumes=_volumes(options, given),
         base_url=base_url(options),
         served_name=served_name(options),
         key_file=options.key_file,
         allowed=dict(options.allow),
-        reasons=reasons,
+        reasons=(*reasons, *unsure),
     )
 
 
 def base_url(options: LaunchOptions) -> str:
     """Where the client's container reaches the server."""
-    if options.profile == "sealed":
-        return f"unix://{SOCKET}"
-    if options.profile == "private":
-        return f"http://{SERVER}:{options.port}/v1"
-    return f"http://{_own_address(options.bind)}:{options.port}/v1"
+    network = _server_network(options)
+    socket = SOCKET if options.profile == "sealed" else None
+    bind = options.bind if options.profile == "host" else ANY
+    server = Server(network=network, port=options.port, bind=bind, names=(SERVER,), socket=socket)
+    found = reach(server, Client(network=_client_network(options)))
+    assert found.base_url is not None, found.why
+    return found.base_url
 
 
 def served_name(options: LaunchOptions) -> str:
@@ -103,12 +108,6 @@ def container_name(options: LaunchOptions, role: str) -> str:
     return role if options.project == PROJECT else f"{options.project}-{role}"
 
 
-def _own_address(bind: str) -> str:
-    """An address by which a server on all interfaces is reached from its own host."""
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
-    return f"[{address}]" if ":" in address else address
-
-
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -117,14 +116,14 @@ def _server(plan: Plan, options: LaunchOptions, given: Given) -> tuple[Container
     shape = _Shape.of(plan, options, given)
     spec = ContainerSpec(
         name=container_name(options, SERVER),
-        image=image_of(plan, options),
+        image=options.image or image_for(plan.version, cpu=plan.gpus[0].is_cpu),
         entrypoint=(options.python,),
         command=("-c", SUPERVISOR, *server_arguments(plan, options)),
         environment={**_environment(plan, options), **peers.env, **options.env},
         gpus=None if plan.gpus[0].is_cpu else Gpus(options.gpu_ids),
         ipc=shape.ipc,
         shm_size=shape.shm_size,
-        network=shape.network,
+        network=_server_network(options),
         aliases=(SERVER,) if options.profile == "private" else (),
         ports=(options.publish,) if options.publish else (),
         ulimits=shape.ulimits,
@@ -148,25 +147,14 @@ def server_arguments(plan: Plan, options: LaunchOptions) -> tuple[str, ...]:
     if options.profile == "sealed":
         place: tuple[str, ...] = ("--uds", SOCKET)
     else:
-        bind = options.bind if options.profile == "host" else "0.0.0.0"  # noqa: S104 - a network of its own
+        bind = options.bind if options.profile == "host" else ANY
         place = ("--host", bind, "--port", str(options.port))
-    drain = ("--shutdown-timeout", str(options.shutdown_timeout)) if plan.version >= _HAS_DRAIN else ()
+    can_drain = has_flag(plan.version, "--shutdown-timeout")
+    drain = ("--shutdown-timeout", str(options.shutdown_timeout)) if can_drain else ()
     return (
         "--model", model, "--served-model-name", served_name(options), *place, *plan.arguments(), *drain,
         *peer_to_peer(plan, options.p2p).args, *options.vllm_args,
     )  # fmt: skip
-
-
-_HAS_DRAIN: Final = (0, 18, 0)
-
-
-def image_of(plan: Plan, options: LaunchOptions) -> str:
-    """The image: what the user names, else the one that is pinned for the release and the kind of GPU."""
-    if options.image:
-        return options.image
-    if plan.gpus[0].is_cpu:
-        return CPU_IMAGE.format(version=".".join(map(str, plan.version)))
-    return f"vllm/vllm-openai:v{'.'.join(map(str, plan.version))}"
 
 
 def _environment(plan: Plan, options: LaunchOptions) -> dict[str, str]:
@@ -240,9 +228,9 @@ sys.exit(asked.getresponse().status != 200)
 
 
 def _health_command(options: LaunchOptions) -> tuple[str, ...]:
-    place = SOCKET if options.profile == "sealed" else _own_address(options.bind).strip("[]")
-    if options.profile == "private":
-        place = "127.0.0.1"
+    own = {ANY: "127.0.0.1", "::": "::1"}
+    bind = options.bind if options.profile == "host" else ANY
+    place = SOCKET if options.profile == "sealed" else own.get(bind, bind)
     return (options.python, "-S", "-c", _ASK_HEALTH, place, str(options.port))
 
 
@@ -257,8 +245,8 @@ class _Shape:
     """What differs from profile to profile."""
 
     ipc: Literal["host", "private"]
-    network: str
-    shm_size: int | None
+    shm_size: int
+    """Without meaning beside the host's IPC; compose files carry both, since podman-compose drops ``ipc``."""
     ulimits: tuple[Ulimit, ...]
     reasons: tuple[str, ...]
 
@@ -269,10 +257,8 @@ class _Shape:
         if options.profile == "host":
             limits = (("memlock", given.memlock(UNLIMITED)), ("stack", given.stack(STACK)))
             ulimits = tuple(Ulimit(name, value) for name, value in limits if value is not None)
-            ipc = given.ipc
-            return cls(ipc, "host", None if ipc == "host" else size, ulimits, () if ipc == "host" else (said,))
-        network = _networks(options)[0] if options.profile == "private" else "none"
-        return cls("private", network, size, (), (said,))
+            return cls(given.ipc, size, ulimits, () if given.ipc == "host" else (said,))
+        return cls("private", size, (), (said,))
 
 
 def shared_memory(plan: Plan) -> int:
@@ -292,15 +278,15 @@ def _client(options: LaunchOptions, given: Given) -> ContainerSpec:
     mounts = [Mount(str(options.key_file), KEY, read_only=True)]
     if options.profile == "sealed":
         mounts.append(Mount(f"{options.project}-socket", SOCKET_FOLDER, kind="volume"))
-        network = _networks(options)[0] if options.publish_client else "none"
-    else:
-        network = "host" if options.profile == "host" else _networks(options)[0]
+    network = _client_network(options)
+    is_apart = network not in {"host", "none"}
+    environment = {"VLLM_BASE_URL": base_url(options), KEY_VARIABLE: KEY, "ABSTRACTCORE_MODEL": served_name(options)}
     return ContainerSpec(
         name=container_name(options, CLIENT),
         image=options.client_image or "",
-        environment={"VLLM_BASE_URL": base_url(options), KEY_VARIABLE: KEY, "ABSTRACTCORE_MODEL": served_name(options)},
+        environment=environment | ({"ABSTRACTCORE_HOST": ANY} if is_apart else {}),
         network=network,
-        aliases=() if network in {"host", "none"} else (CLIENT,),
+        aliases=(CLIENT,) if is_apart else (),
         ports=(options.publish_client,) if options.publish_client else (),
         user=given.user(options.user),
         cap_drop=given.cap_drop,
@@ -313,16 +299,26 @@ def _client(options: LaunchOptions, given: Given) -> ContainerSpec:
     )
 
 
+def _server_network(options: LaunchOptions) -> str:
+    return {"host": "host", "private": options.project, "sealed": "none"}[options.profile]
+
+
+def _client_network(options: LaunchOptions) -> str:
+    if options.profile == "sealed":
+        return options.project if options.publish_client else "none"
+    return _server_network(options)
+
+
 def _networks(options: LaunchOptions) -> tuple[str, ...]:
     if options.profile == "private" or (options.profile == "sealed" and options.publish_client):
         return (options.project,)
     return ()
 
 
-def _volumes(options: LaunchOptions) -> tuple[Volume, ...]:
+def _volumes(options: LaunchOptions, given: Given) -> tuple[Volume, ...]:
     found = [Volume(f"{options.project}-cache")]
     if options.profile == "sealed":
-        uid, _, gid = options.user.partition(":")
+        uid, _, gid = given.user(options.user).partition(":")
         # In memory: no socket of an earlier run is left in it, and its owner is known without anyone preparing it.
         owner = f"uid={uid},gid={gid or uid},mode=0700,size=1m"
         found.append(Volume(f"{options.project}-socket", {"type": "tmpfs", "device": "tmpfs", "o": owner}))

@@ -3,31 +3,86 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from ..errors import ConfigurationError
+from ..vllm_facts.serve_flags import check_flags, flag_names, has_flag
 from ..vllm_facts.versions import exposure
+from .nccl import peer_to_peer
 from .options import LaunchOptions
 from .plan import Plan
 
 _PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _USER: Final = re.compile(r"\d+(:\d+)?")
 _LOOPBACK: Final = ("127.", "::1", "localhost")
-_HAS_UDS: Final = (0, 10, 2)
+_OWN: Final[Mapping[str, str]] = {
+    "--api-key": "the key comes from --key-file, so that no list of processes shows it",
+    "--config": "give its entries one by one",
+    "--host": "--bind ADDRESS",
+    "--max-model-len": "--context TOKENS",
+    "--model": "it is the first argument",
+    "--port": "--port NUMBER in front of --",
+    "--served-model-name": "--served-name NAME",
+    "--shutdown-timeout": "--shutdown-timeout SECONDS in front of --",
+    "--tensor-parallel-size": "--tp NUMBER",
+    "-tp": "--tp NUMBER",
+    "--pipeline-parallel-size": "--pp NUMBER",
+    "-pp": "--pp NUMBER",
+    "--data-parallel-size": "--replicas NUMBER",
+    "-dp": "--replicas NUMBER",
+    "--gpu-memory-utilization": "--utilization SHARE",
+    "--kv-cache-memory-bytes": "--kv-memory GIB",
+    "--uds": "--profile sealed",
+}
+"""Flags of vLLM that are not passed on, since the plan or the profile stands on them; and how the same is said here."""
+_SECRET: Final = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD)$")
 
 
-def check(plan: Plan, options: LaunchOptions) -> None:
+def check(plan: Plan, options: LaunchOptions) -> tuple[str, ...]:
     """Refuses what can't be, with the reason.
+
+    Returns:
+        What remains unsure, one sentence each.
 
     Raises:
         ConfigurationError: The options contradict each other, the profile or the planned release.
     """
+    unsure = _check_arguments(plan, options)
+    _check_environment(options)
     _check_names(options)
     _check_network(options)
     _check_exposure(plan, options)
     _check_gpus(plan, options)
     if options.profile == "sealed":
         _check_sealed(plan, options)
+    return unsure
+
+
+def _check_arguments(plan: Plan, options: LaunchOptions) -> tuple[str, ...]:
+    planned = set(flag_names(plan.arguments()))
+    for name in flag_names(options.vllm_args):
+        if name in _OWN or name in planned:
+            raise ConfigurationError(
+                f"{name} is not passed on to vLLM",
+                why="the plan or the profile decides it, and the last of two would win in silence",
+                hint=_OWN.get(name) or f"{name} in front of --, as for abstractcore plan",
+            )
+    return check_flags(plan.version, [*plan.arguments(), *peer_to_peer(plan, options.p2p).args, *options.vllm_args])
+
+
+def _check_environment(options: LaunchOptions) -> None:
+    for name in options.env:
+        if _SECRET.search(name.upper()):
+            raise ConfigurationError(
+                f"--env {name} would show a secret",
+                why="docker inspect prints the environment to everyone who may use Docker",
+                hint="--key-file and --hf-token-file hand secrets over as files",
+            )
+        if name == "VLLM_SERVER_DEV_MODE":
+            raise ConfigurationError(
+                "VLLM_SERVER_DEV_MODE is refused", why="it opens endpoints that run what a caller sends", hint="without"
+            )
 
 
 def _check_names(options: LaunchOptions) -> None:
@@ -87,10 +142,10 @@ def _check_gpus(plan: Plan, options: LaunchOptions) -> None:
 
 
 def _check_sealed(plan: Plan, options: LaunchOptions) -> None:
-    if plan.version < _HAS_UDS:
+    if not has_flag(plan.version, "--uds"):
         raise ConfigurationError(
-            "the sealed profile needs vLLM 0.10.2 or later",
-            why=f"{'.'.join(map(str, plan.version))} can't listen on a socket (--uds)",
+            f"vLLM {'.'.join(map(str, plan.version))} can't be sealed",
+            why="it can't listen on a socket (--uds came with 0.10.2)",
             hint="--profile private publishes nothing either",
         )
     if options.weights is None and options.hf_cache is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from ..container import ContainerSpec, Deployment, Gpus, Mount, Volume
+from ..container import LABEL, ContainerSpec, Deployment, Gpus, Mount, Volume
 
 
 def create_argv(spec: ContainerSpec) -> list[str]:
@@ -20,15 +20,23 @@ def run_argv(spec: ContainerSpec) -> list[str]:
     return ["run", "--detach", *flags(spec), spec.image, *_command(spec)]
 
 
-def network_argv(name: str, project_label: str) -> list[str]:
-    """Makes a user network."""
-    return ["network", "create", "--label", project_label, name]
+def network_argv(name: str, labels: Mapping[str, str]) -> list[str]:
+    """Makes a user network; without the program."""
+    return ["network", "create", *_labels(labels), name]
 
 
-def volume_argv(volume: Volume, project_label: str) -> list[str]:
-    """Makes a volume."""
+def volume_argv(volume: Volume, labels: Mapping[str, str]) -> list[str]:
+    """Makes a volume; without the program."""
     options = [part for key, value in volume.options.items() for part in ("--opt", f"{key}={value}")]
-    return ["volume", "create", "--label", project_label, *options, volume.name]
+    return ["volume", "create", *_labels(labels), *options, volume.name]
+
+
+def commands(deployment: Deployment, program: str = "docker") -> list[list[str]]:
+    """Everything that starts a deployment, in order."""
+    labels = {f"{LABEL}.project": deployment.project}
+    made = [network_argv(name, labels) for name in deployment.networks]
+    made += [volume_argv(volume, labels) for volume in deployment.volumes]
+    return [[program, *argv] for argv in (*made, *(run_argv(spec) for spec in deployment.containers))]
 
 
 def flags(spec: ContainerSpec) -> list[str]:
@@ -38,7 +46,11 @@ def flags(spec: ContainerSpec) -> list[str]:
 
 def _identity(spec: ContainerSpec) -> Iterator[str]:
     yield from ("--name", spec.name)
-    for key, value in spec.labels.items():
+    yield from _labels(spec.labels)
+
+
+def _labels(labels: Mapping[str, str]) -> Iterator[str]:
+    for key, value in labels.items():
         yield from ("--label", f"{key}={value}")
 
 
@@ -116,10 +128,3 @@ def _life(spec: ContainerSpec) -> Iterator[str]:
 def _command(spec: ContainerSpec) -> list[str]:
     """What follows the image; ``--entrypoint`` takes one word only, the others go in front of the command."""
     return [*spec.entrypoint[1:], *spec.command]
-
-
-def commands(deployment: Deployment, label: str) -> list[list[str]]:
-    """Everything that starts a deployment, in order, without the program."""
-    made = [network_argv(name, label) for name in deployment.networks]
-    made += [volume_argv(volume, label) for volume in deployment.volumes]
-    return made + [run_argv(spec) for spec in deployment.containers]
