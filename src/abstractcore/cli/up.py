@@ -96,11 +96,10 @@ def _refuse(plan: Plan) -> None:
 
 
 def _rehearse(engine: Engine, planned: Deployment, wishes: Wishes, *, as_json: bool) -> None:
-    from ..deploy.container import LABEL
     from ..deploy.lifecycle.up import look
     from ..deploy.render.docker import commands
 
-    argvs = [[engine.name, *argv] for argv in commands(planned, f"{LABEL}.project={planned.project}")]
+    argvs = commands(planned, engine.name)
     with ProgressLine() as progress:
         problems = look(engine, planned, wishes, progress)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ..container import LABEL, ContainerSpec, Deployment, Gpus, Mount, Volume
 
@@ -20,22 +20,22 @@ def run_argv(spec: ContainerSpec) -> list[str]:
     return ["run", "--detach", *flags(spec), spec.image, *_command(spec)]
 
 
-def network_argv(name: str, labels: Mapping[str, str]) -> list[str]:
+def network_argv(name: str, label: str) -> list[str]:
     """Makes a user network; without the program."""
-    return ["network", "create", *_labels(labels), name]
+    return ["network", "create", "--label", label, name]
 
 
-def volume_argv(volume: Volume, labels: Mapping[str, str]) -> list[str]:
+def volume_argv(volume: Volume, label: str) -> list[str]:
     """Makes a volume; without the program."""
     options = [part for key, value in volume.options.items() for part in ("--opt", f"{key}={value}")]
-    return ["volume", "create", *_labels(labels), *options, volume.name]
+    return ["volume", "create", "--label", label, *options, volume.name]
 
 
 def commands(deployment: Deployment, program: str = "docker") -> list[list[str]]:
     """Everything that starts a deployment, in order."""
-    labels = {f"{LABEL}.project": deployment.project}
-    made = [network_argv(name, labels) for name in deployment.networks]
-    made += [volume_argv(volume, labels) for volume in deployment.volumes]
+    label = f"{LABEL}.project={deployment.project}"
+    made = [network_argv(name, label) for name in deployment.networks]
+    made += [volume_argv(volume, label) for volume in deployment.volumes]
     return [[program, *argv] for argv in (*made, *(run_argv(spec) for spec in deployment.containers))]
 
 
@@ -46,11 +46,7 @@ def flags(spec: ContainerSpec) -> list[str]:
 
 def _identity(spec: ContainerSpec) -> Iterator[str]:
     yield from ("--name", spec.name)
-    yield from _labels(spec.labels)
-
-
-def _labels(labels: Mapping[str, str]) -> Iterator[str]:
-    for key, value in labels.items():
+    for key, value in spec.labels.items():
         yield from ("--label", f"{key}={value}")
 
 
