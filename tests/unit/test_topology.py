@@ -24,7 +24,7 @@ ON_GATEWAY = Server(network="bridge", published=(Published(9000, "172.17.0.1"),)
         (OPEN_HOST, Client(network="host"), "http://172.17.0.1:8000/v1"),
         (OPEN_HOST, Client(network="bridge", host_gateway=True), "http://host.docker.internal:8000/v1"),
         (OPEN_HOST, Client(network="llm", host_gateway=True), "http://host.docker.internal:8000/v1"),
-        (OPEN_HOST, Client(network="bridge", engine="podman"), "http://host.containers.internal:8000/v1"),
+        (Server(network="host"), Client(network="bridge", engine="podman"), "http://host.containers.internal:8000/v1"),
         (Server(network="host", bind="10.0.0.5"), Client(network="bridge"), "http://10.0.0.5:8000/v1"),
         (PRIVATE, Client(network="llm"), "http://vllm-server:8000/v1"),
         (ON_LOOPBACK, Client(network="llm"), "http://vllm-server:8000/v1"),
@@ -85,6 +85,7 @@ USER = Here(in_container=True, own_network=True, container_dns=True)
         ("http://host.docker.internal:8000/v1", "unknown-host", PLAIN, "inside of containers", "http://localhost:8000"),
         ("http://host.docker.internal:8000/v1", "refused", USER, "no connections from containers", "--host 172.17.0.1"),
         ("http://host.docker.internal:8000/v1", "timeout", USER, "no connections from containers", "--host 172.17.0.1"),
+        ("http://host.containers.internal:8000/v1", "refused", USER, "no connections", "--host 10.88.0.1"),
         ("http://vllm-server:9000/v1", "refused", USER, "nothing listens on its port 9000", "not the published one"),
         ("http://vllm-server:8000/v1", "unknown-host", USER, "no container called", "docker network connect"),
         ("http://vllm-server:8000/v1", "unknown-host", DEFAULT, "default bridge", "docker network create"),
@@ -137,6 +138,9 @@ def test_the_facts_about_this_process(tmp_path: Path) -> None:
     assert here(tmp_path) == USER
     (tmp_path / "etc/resolv.conf").write_text("nameserver 9.9.9.9\n")
     assert here(tmp_path) == DEFAULT
+    (tmp_path / "etc/resolv.conf").write_text("search dns.podman\nnameserver 10.89.0.1\n")
+    assert here(tmp_path) == USER
+    (tmp_path / "etc/resolv.conf").write_text("nameserver 9.9.9.9\n")
     (eth0 / "iflink").write_text("2\n")  # a network card: this is the host's network
     assert here(tmp_path) == Here(in_container=True)
     (eth0 / "iflink").write_text("7\n")
