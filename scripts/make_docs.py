@@ -1,7 +1,8 @@
-"""Write the pages of docs/ that are made of data: docs/versions.md, what each release of vLLM is asked for.
+"""Write what is made of data in docs/: all of docs/versions.md, and the tables of docs/providers.md.
 
-Nothing in them is claimed by hand: each cell is what the code of the provider decides for the OpenAPI document that a
-real server of that release has given (tests/recordings).
+Nothing in them is claimed by hand. docs/versions.md says what each release of vLLM is asked for: each cell is what the
+code of the provider decides for the OpenAPI document that a real server of that release has given (tests/recordings).
+The tables of docs/providers.md are those that the code obeys.
 
     python scripts/make_docs.py            # write
     python scripts/make_docs.py --check    # say whether a page is out of date
@@ -18,16 +19,20 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from abstractcore import UnsupportedFeatureError, VLLMProvider  # noqa: E402
+from abstractcore.capability import KNOBS, Capability, Support, support  # noqa: E402
 from abstractcore.providers.exchange import Job  # noqa: E402
+from abstractcore.providers.registry import BUILT_IN, ProviderInfo  # noqa: E402
 from abstractcore.providers.request import build_request  # noqa: E402
 from abstractcore.providers.vllm import server  # noqa: E402
 from abstractcore.providers.vllm.dialect import Dialect  # noqa: E402
 from abstractcore.providers.vllm.job import decide  # noqa: E402
+from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
 from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
 
-PAGE: Final = ROOT / "docs" / "versions.md"
+VERSIONS_PAGE: Final = ROOT / "docs" / "versions.md"
+PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
 
 SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TAG: Final = {
@@ -126,8 +131,8 @@ def verdict(outcome: Job | UnsupportedFeatureError) -> str:
     return "emulated" if outcome.metadata.get("emulated") else "native"
 
 
-def page() -> str:
-    """The whole page."""
+def versions_page() -> str:
+    """All of docs/versions.md."""
     outcomes = [(asked, [decided(version, asked) for version in VERSIONS]) for asked in GENERATE]
     dialects = [dialect_of(version) for version in VERSIONS]
     features = [(asked.title, [verdict(outcome) for outcome in row]) for asked, row in outcomes]
@@ -139,9 +144,9 @@ def page() -> str:
     ]
     parts = [
         HEAD,
-        table("Feature", features),
+        table("Feature", VERSIONS, features),
         "## How constraints are spelled\n",
-        table("Constraint", spellings),
+        table("Constraint", VERSIONS, spellings),
         "## Why something is refused or emulated\n",
         "\n".join(f"- {line}" for line in reasons(outcomes)) + "\n",
     ]
@@ -169,25 +174,83 @@ def reasons(outcomes: Iterable[tuple[Asked, Iterable[Job | UnsupportedFeatureErr
     return list(lines)
 
 
-def table(first: str, rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """A table with a column for each release."""
-    lines = [f"| {first} | {' | '.join(VERSIONS)} |", "|---" * (len(VERSIONS) + 1) + "|"]
-    lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in rows]
+def table(first: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """A table; ``first`` stands over the titles of its rows."""
+    lines = [f"| {first} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    lines += [f"| {' | '.join((title, *cells))} |" for title, cells in rows]
     return "\n".join(lines) + "\n"
 
 
+NAMES: Final = [row.name for row in BUILT_IN]
+
+
+def made_providers() -> str:
+    """Where each provider is, and what it needs."""
+    heads = ("what it is", "address", "key", "model when none is named", "to install")
+    return table("Provider", heads, [(f"`{row.name}`", provider_cells(row)) for row in BUILT_IN])
+
+
+def provider_cells(row: ProviderInfo) -> Sequence[str]:
+    """A row of the table of providers."""
+    extras = " or ".join(f"`abstractcore[{extra}]`" for extra in row.requires)
+    if row.in_process:
+        return (row.description, "in this process", "", "", extras)
+    address, key = TABLE[f"{row.name}.base_url"], TABLE[f"{row.name}.api_key"]
+    needed = " or ".join(f"`{name}`" for name in key.env)
+    needed = needed if row.authentication_required else f"{needed}, if the server asks for one"
+    model = f"`{row.default_model}`" if row.default_model else "what is served"
+    return (row.description, f"`{address.env[0]}`, else `{address.default}`", needed, model, extras)
+
+
+def made_capabilities() -> str:
+    """What each provider can do."""
+    cells = {Support.NATIVE: "native", Support.EMULATED: "emulated", Support.UNSUPPORTED: ""}
+    rows = [(f"`{known}`", [cells[support(name, known)] for name in NAMES]) for known in Capability]
+    return table("Promise", NAMES, rows)
+
+
+def made_knobs() -> str:
+    """Which sampling parameters each provider has."""
+    knobs = sorted(frozenset().union(*(KNOBS[name] for name in NAMES)))
+    return table(
+        "Knob", NAMES, [(f"`{knob}`", ["yes" if knob in KNOBS[name] else "" for name in NAMES]) for knob in knobs]
+    )
+
+
+MADE: Final[Mapping[str, Callable[[], str]]] = {
+    "providers": made_providers,
+    "capabilities": made_capabilities,
+    "knobs": made_knobs,
+}
+"""Parts of docs/providers.md, by the name in the comment that stands before each."""
+
+
+def providers_page() -> str:
+    """docs/providers.md with its tables as they are today."""
+    page = PROVIDERS_PAGE.read_text(encoding="utf-8")
+    for name, make in MADE.items():
+        head, begin, rest = page.partition(f"<!-- made: {name} -->\n")
+        _, end, tail = rest.partition("<!-- end -->")
+        assert end, name
+        page = f"{head}{begin}\n{make()}\n{end}{tail}"
+    return page
+
+
+PAGES: Final[Mapping[Path, Callable[[], str]]] = {VERSIONS_PAGE: versions_page, PROVIDERS_PAGE: providers_page}
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Writes the page, or checks it."""
-    made = page()
-    if "--check" in arguments:
-        current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        if current != made:
-            print(f"{PAGE.relative_to(ROOT)} is out of date: python scripts/make_docs.py")
-            return 1
-        return 0
-    PAGE.write_text(made, encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
-    return 0
+    """Writes the pages, or checks them."""
+    code = 0
+    for path, make in PAGES.items():
+        made = make()
+        if "--check" not in arguments:
+            path.write_text(made, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+        elif not path.exists() or path.read_text(encoding="utf-8") != made:
+            print(f"{path.relative_to(ROOT)} is out of date: python scripts/make_docs.py")
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

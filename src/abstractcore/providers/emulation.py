@@ -118,6 +118,8 @@ def unwrap(text: str, form: SchemaForm) -> str:
 
 def _unwrap_cut(text: str, form: SchemaForm) -> str:
     rest = text.lstrip()
+    if form.wrapped and f'{{"{WRAPPER}":'.startswith("".join(rest.split())):
+        return ""  # the value has not begun
     if form.wrapped:
         head, mark, rest = rest.partition(":")
         if not mark or head.strip(' {\n\t"') != WRAPPER:
@@ -126,7 +128,7 @@ def _unwrap_cut(text: str, form: SchemaForm) -> str:
     if not form.is_text:
         return rest
     if not rest.startswith('"'):
-        return text
+        return text if rest else ""
     for cut in range(_LONGEST_ESCAPE):
         try:
             found = msgspec.json.decode(f'{rest[: len(rest) - cut]}"', type=str)
