@@ -193,7 +193,7 @@ def read(
     """Reads a success answer, and raises if it is a failure in disguise or not in the protocol."""
     try:
         return reader(answer.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         disguised = _failure_within(endpoint, call, answer, model)
         if disguised is not None:
             raise disguised from None
@@ -211,6 +211,6 @@ def read(
 def _failure_within(endpoint: Endpoint, call: Call, answer: Answer, model: str | None) -> ProviderError | None:
     try:
         document = msgspec.json.decode(answer.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return failed(endpoint, call, answer, answer.body, model=model) if holds_failure(document) else None

@@ -45,7 +45,7 @@ def read_failure(body: bytes) -> Failure:
     """
     try:
         document = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Failure(body.decode("utf-8", "replace").strip()[:2000])
     if not isinstance(document, dict):
         return Failure(str(document)[:2000])

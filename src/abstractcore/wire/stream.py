@@ -92,6 +92,8 @@ class StreamReader(ABC):
             if isinstance(error, StreamInterruptedError):
                 raise
             raise self.interrupted(error.message, why=error.why) from error
+        except RecursionError as error:
+            raise self.interrupted("a stream event is nested too deeply to be read") from error
         if chunks and self.first_at is None:
             self.first_at = time.perf_counter()
         return chunks
