@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .factory import create_llm
     from .providers import VLLMProvider
     from .providers.batch import BatchItem, BatchProgress, BatchResult
+    from .session import BasicSession, Session
     from .structural_tag import StructuralTag
     from .tools import ToolDefinition, tool
     from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
@@ -50,6 +51,7 @@ __all__ = [
     "Adapter",
     "AdapterError",
     "AuthenticationError",
+    "BasicSession",
     "BatchItem",
     "BatchProgress",
     "BatchResult",
@@ -75,6 +77,7 @@ __all__ = [
     "RequestTimeoutError",
     "ServerNotReadyError",
     "ServerOverloadedError",
+    "Session",
     "SessionError",
     "StepLimitError",
     "StreamInterruptedError",
@@ -95,6 +98,7 @@ _MODULE_OF: Final = {
     "create_llm": "factory",
     "VLLMProvider": "providers",
     "StructuralTag": "structural_tag",
+    **dict.fromkeys(("BasicSession", "Session"), "session"),
     **dict.fromkeys(("BatchItem", "BatchProgress", "BatchResult"), "providers.batch"),
     **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),
     **dict.fromkeys(("ToolDefinition", "tool"), "tools"),

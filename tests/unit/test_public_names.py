@@ -15,6 +15,7 @@ from abstractcore import errors
 PUBLIC = [
     "create_llm", "VLLMProvider",
     "BatchItem", "BatchProgress", "BatchResult",
+    "Session", "BasicSession",
     "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "ToolDefinition", "Usage", "tool",
     "Choice", "Grammar", "JsonSchema", "Regex", "StructuralTag",
     "AbstractCoreError",
@@ -38,7 +39,11 @@ def test_the_public_names_are_these() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_resolves(name: str) -> None:
     value = getattr(abstractcore, name)
-    assert name in ("__version__", getattr(value, "__name__", None))
+    assert name in ("__version__", "BasicSession", getattr(value, "__name__", None))
+
+
+def test_a_session_has_its_earlier_name_too() -> None:
+    assert abstractcore.BasicSession is abstractcore.Session
 
 
 def test_every_error_is_public() -> None:

@@ -166,10 +166,10 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
             ConstraintViolationError: The answer does not satisfy the constraint, the response model or a tool's schema.
             ProviderError: The backend did not deliver.
         """
-        request = self._request(prompt, {**options, "response_model": response_model})
         if stream:
+            request = self._request(prompt, {**options, "response_model": response_model})
             return self._sync.stream(self._plan_chunks(request))
-        response = self._sync.run(self._plan_answer(request))
+        response = self.respond(prompt, response_model=response_model, **options)
         return response if response_model is None else response.parsed
 
     @overload
@@ -231,11 +231,23 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         **options: Unpack[GenerateOptions],
     ) -> Any:
         """Like ``generate``; a stream is an async iterator."""
-        request = self._request(prompt, {**options, "response_model": response_model})
         if stream:
+            request = self._request(prompt, {**options, "response_model": response_model})
             return self._async.stream(self._plan_chunks(request))
-        response = await self._async.run(self._plan_answer(request))
+        response = await self.arespond(prompt, response_model=response_model, **options)
         return response if response_model is None else response.parsed
+
+    def respond(
+        self, prompt: str | None = None, *, response_model: Any = None, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse:
+        """Like ``generate``, but gives the response also with ``response_model``: ``parsed`` is the instance."""
+        return self._run(self._plan_answer(self._request(prompt, {**options, "response_model": response_model})))
+
+    async def arespond(
+        self, prompt: str | None = None, *, response_model: Any = None, **options: Unpack[GenerateOptions]
+    ) -> GenerateResponse:
+        """Like ``respond``."""
+        return await self._arun(self._plan_answer(self._request(prompt, {**options, "response_model": response_model})))
 
     def _request(self, prompt: str | None, options: Mapping[str, Any]) -> GenerateRequest:
         return build_request(prompt, {**self._defaults, **options})
