@@ -121,8 +121,8 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
 
 def _kind(status: int, failure: Failure) -> type[ProviderError]:
     named = (failure.code, failure.type)
-    if "context_length_exceeded" in named or "exceed_context_size_error" in named:
-        return ContextLengthError
+    if "context_length_exceeded" in named or "exceed_context_size_error" in named or failure.param == "input_tokens":
+        return ContextLengthError  # as OpenAI, llama.cpp and vLLM say it
     if "model_not_found" in named or (status == 404 and failure.shaped):
         return ModelNotFoundError
     return _BY_STATUS.get(status, ProviderAPIError)
