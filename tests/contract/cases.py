@@ -353,12 +353,12 @@ def batch(target: Target) -> None:
 
 def models_and_health(target: Target) -> None:
     with target.llm() as llm:
-        assert target.model in llm.list_available_models()
-        assert llm.model_info().id == target.model
+        assert target.listed in llm.list_available_models()
+        assert llm.model_info().id == target.listed
         report = llm.health()
     assert report["status"] is True
     assert report["error"] is None
-    assert target.model in report["models"]
+    assert target.listed in report["models"]
 
 
 CASES: Final[dict[str, Callable[[Target], Any]]] = {

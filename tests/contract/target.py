@@ -27,6 +27,8 @@ class Target:
     """Makes a provider over the given transports."""
     transports: Callable[[], Mapping[str, Any]]
     """What stands between provider and backend; new for each provider."""
+    listed: str
+    """What it calls the model itself."""
     context: int = 2048
     """Tokens that the model holds."""
     bad: Mapping[str, Any] = field(default_factory=lambda: {"temperature": -3})

@@ -11,8 +11,6 @@ from abstractcore.providers import Provider
 from abstractcore.providers.vllm import server
 from tests.contract.target import Target
 
-_ONE_MODEL: Final = "llama.cpp's server has one model and answers for every name"
-
 
 @dataclass(frozen=True)
 class Backend:
@@ -20,6 +18,7 @@ class Backend:
 
     provider: str
     model: str = "smollm2"
+    listed: str | None = None
     context: int = 2048
     bad: Mapping[str, Any] = field(default_factory=lambda: {"temperature": -3})
     refusal: type[Exception] = InvalidRequestError
@@ -33,7 +32,15 @@ class Backend:
             return create_llm(self.provider, model=model, **{**config, **options})
 
         return Target(
-            self.provider, self.model, make, transports, self.context, self.bad, self.refusal, dict(self.lacks)
+            self.provider,
+            self.model,
+            make,
+            transports,
+            listed=self.listed or self.model,
+            context=self.context,
+            bad=self.bad,
+            refusal=self.refusal,
+            lacks=self.lacks,
         )
 
 
@@ -43,5 +50,12 @@ BACKENDS: Final[Mapping[str, Backend]] = {
         Backend("openai"),
         Backend("anthropic"),
         Backend("vllm"),
+        Backend(
+            "ollama",
+            listed="smollm2:latest",
+            context=512,
+            bad={"extra_body": {"num_ctx": "many"}},
+            lacks={"tool_required": "the small model's template has no place for tools, and Ollama refuses them"},
+        ),
     )
 }
