@@ -26,6 +26,7 @@ from abstractcore import (
 )
 from abstractcore.providers.ollama import OllamaProvider
 from abstractcore.providers.ollama.address import address_of
+from abstractcore.providers.promises import KnobWarning
 from abstractcore.testing import FakeServer, Reply
 from tests.recordings import ollama_exchanges
 
@@ -309,6 +310,24 @@ def test_a_context_that_was_asked_for_is_held_to_as_well() -> None:
     assert llm.generate("word", extra_body={"num_ctx": 512, "shift": True}).content == "a"
 
 
+def test_an_old_server_is_not_trusted_with_a_long_prompt() -> None:
+    _, llm = fake(said("a"), **{"GET /api/version": Reply.json({"version": "0.6.5"})})
+    with pytest.warns(KnobWarning, match="0.6.5 may leave out"):
+        answer = llm.generate("word " * 600)
+    assert "in silence" in answer.metadata["knobs"]["truncate"]
+    assert "knobs" not in llm.generate("word " * 600, extra_body={"truncate": True}).metadata
+    _, llm = fake(said("a"), **{"GET /api/version": Reply.json({"detail": "Not Found"}, 404)})
+    with pytest.warns(KnobWarning, match="hides its version"):
+        llm.generate("word " * 600)
+
+
+def test_a_new_server_is_asked_for_its_version_once() -> None:
+    server, llm = fake(said("a"))
+    for _ in range(2):
+        assert "knobs" not in llm.generate("word " * 600).metadata
+    assert server.paths() == ["GET /api/version", "POST /api/chat", "POST /api/chat"]
+
+
 def test_short_answers_cost_no_further_request() -> None:
     server, llm = fake(said("a", tokens=(1000, 1000)))
     llm.generate("word")
@@ -488,6 +507,11 @@ async def test_models_and_what_they_hold() -> None:
         llm.model_info("smol")
     report = await llm.ahealth()
     assert (report["status"], report["models"]) == (True, ["smollm2:latest"])
+
+
+def test_names_without_tags_as_some_proxies_give_them() -> None:
+    _, llm = fake(**{"GET /api/tags": Reply.json({"models": [{"name": "cloud/smollm2"}]})})
+    assert llm.model_info("cloud/smollm2").id == "cloud/smollm2"
 
 
 async def test_a_model_is_unloaded() -> None:

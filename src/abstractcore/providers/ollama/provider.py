@@ -7,6 +7,7 @@ long; where it is too old to be told, the counts of its answer are held against 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
@@ -14,23 +15,25 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from ...capability import Capability
 from ...errors import (
+    ConnectionFailedError,
     ContextLengthError,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderAPIError,
     ProviderError,
+    RequestTimeoutError,
 )
 from ...settings import resolve
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire import ollama as wire
 from ...wire.call import Plan, StreamPlan
 from ...wire.ollama_protocol import OLLAMA
-from ...wire.openai import Completion
+from ...wire.openai import Completion, encode
 from .. import readiness
 from ..endpoint import checked
 from ..exchange import Job, read
 from ..http_provider import HttpProvider, with_nearest
-from ..promises import refusal
+from ..promises import KnobWarning, refusal
 from .address import address_of
 from .refusals import as_too_long, as_wrong_option, with_pull
 from .request import check_fields, shape
@@ -120,7 +123,13 @@ class OllamaProvider(HttpProvider):
 
     def _plan_job(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
         job = yield from super()._plan_job(request, stream=stream)
-        return replace(job, inspect=partial(self._plan_inspect, job))
+        job = replace(job, inspect=partial(self._plan_inspect, job))
+        body = job.body(stream=stream)
+        if body.get("truncate") or len(encode(body)) <= _SMALLEST_WINDOW or (yield from self._plan_refuses()):
+            return job  # what has fewer bytes than there are tokens fits
+        told = f"ollama {self._version or '(it hides its version)'} may leave out what does not fit, in silence"
+        warnings.warn(f"{told}; from 0.12.6 on it refuses", KnobWarning, stacklevel=2)
+        return replace(job, metadata={**job.metadata, "knobs": {**job.metadata.get("knobs", {}), "truncate": told}})
 
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]:
         return (yield from self._explained(request, super()._plan_generate(request)))
@@ -174,13 +183,13 @@ class OllamaProvider(HttpProvider):
         """A model with the context that it has now, or was trained with if it is not loaded."""
         name = yield from self._plan_model(model)
         rows = yield from self._plan_models()
-        row = next((row for row in rows if row.id == wire.full_name(name)), None)
+        row = next((row for row in rows if wire.full_name(row.id) == wire.full_name(name)), None)
         if row is None:
             error = ModelNotFoundError(f"ollama has no model {name!r}", provider=self.provider, model=name)
             raise with_pull(with_nearest(error, rows))
         windows = yield from self._plan_get("/api/ps", wire.read_windows)
-        length = windows.get(row.id) or (yield from self._plan_show(row.id)).context_length or row.context_length
-        return ModelInfo(id=row.id, context_length=length)
+        length = windows.get(wire.full_name(row.id)) or (yield from self._plan_show(row.id)).context_length
+        return ModelInfo(id=row.id, context_length=length or row.context_length)
 
     def _plan_health(self, timeout: float) -> Plan[dict[str, Any]]:
         return readiness.health(self._endpoint, timeout, lambda endpoint: self._plan_models(), self.ready_path)
@@ -260,7 +269,9 @@ class OllamaProvider(HttpProvider):
         """Whether the server is new enough to refuse what is too long."""
         try:
             version = yield from self._plan_version()
-        except ProviderError:
+        except (ConnectionFailedError, RequestTimeoutError):
+            raise
+        except ProviderError:  # a proxy that hides it
             return False
         numbers = [int(part) for part in version.partition("-")[0].split(".") if part.isdigit()]
         return tuple(numbers) >= _REFUSES_SINCE
