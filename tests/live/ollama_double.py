@@ -1,8 +1,7 @@
 """Starts ``scripts/ollama_double.py``: recorded answers of a real Ollama, and a real llama.cpp for the rest.
 
 It runs in a Python that has ``xllamacpp`` and the official client ``ollama``: the one that
-``ABSTRACTCORE_TEST_EXTRAS_PYTHON`` names, by default this one. The model is the file that ``ABSTRACTCORE_TEST_GGUF``
-names, by default the small one, which is fetched once.
+``ABSTRACTCORE_TEST_EXTRAS_PYTHON`` names, by default this one. The model is the small one, whose file is fetched once.
 """
 
 from __future__ import annotations
@@ -49,27 +48,12 @@ def python() -> str:
     return chosen
 
 
-def gguf(chosen: str) -> Path:
-    """The model's file."""
-    named = os.environ.get("ABSTRACTCORE_TEST_GGUF")
-    if named:
-        return Path(named)
-    model = small_model.SMOLLM2
-    folder = cache_dir() / "models" / f"{model.name}-gguf"
-    found = folder / Path(model.member).name
-    if not found.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        done = runtime.run(small_model.download_argv(model, Path(chosen), folder), env=dict(os.environ))
-        assert done.code == 0, done.tail
-        small_model.extract(model, folder)
-    return found
-
-
 @contextmanager
 def running(*arguments: str) -> Iterator[Double]:
     """Runs a double while the block runs."""
     chosen = python()
-    argv = [chosen, str(SCRIPT), "--gguf", str(gguf(chosen)), "--recordings", str(OLLAMA / "exchanges.json.gz")]
+    gguf = small_model.ensure_gguf(small_model.SMOLLM2, cache_dir(), python=Path(chosen))
+    argv = [chosen, str(SCRIPT), "--gguf", str(gguf), "--recordings", str(OLLAMA / "exchanges.json.gz")]
     with subprocess.Popen([*argv, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None

@@ -24,11 +24,12 @@ from abstractcore import (
     ToolCallError,
     TruncatedOutputError,
     UnsupportedFeatureError,
+    create_llm,
 )
 from abstractcore.capability import Capability, Support
 from abstractcore.constraint import Constraint
 from abstractcore.providers.promises import KnobWarning
-from abstractcore.testing import EchoProvider, specimen
+from abstractcore.testing import EchoProvider, specimen, substituted
 from abstractcore.types import GenerateResponse, Usage
 
 
@@ -243,3 +244,12 @@ def test_json_of_a_script_is_read_as_the_model_wants_it() -> None:
     llm = EchoProvider(answers=['{"name": "Paris", "people": -1}', '{"name": "Paris", "people": 2}'])
     assert json.loads(llm.generate("?", guided_json=City).content)["people"] == -1
     assert llm.generate("?", response_model=City) == City(name="Paris", people=2)
+
+
+def test_code_that_makes_its_provider_itself_gets_another_one() -> None:
+    llm = EchoProvider(answers="fine")
+    with substituted(llm) as asked:
+        assert create_llm("vllm", "Qwen/Qwen3-8B", base_url="http://gpu:8000").generate("?").content == "fine"
+        assert create_llm("openai/gpt-9") is llm
+    assert asked == [("vllm", "Qwen/Qwen3-8B"), ("openai", "gpt-9")]
+    assert create_llm("ollama", "m") is not llm

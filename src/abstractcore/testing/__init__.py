@@ -4,7 +4,7 @@
 ``Recorder`` writes down what a real server answers, and ``Replay`` answers from that.
 """
 
-from .echo import EchoProvider, Script, Scripted
+from .echo import EchoProvider, Script, Scripted, substituted
 from .fake_server import Answers, FakeAsyncTransport, FakeServer, FakeTransport, Reply
 from .recordings import Recorder, Replay, UnrecordedRequestError, read_recording
 from .specimen import specimen
@@ -23,4 +23,5 @@ __all__ = [
     "UnrecordedRequestError",
     "read_recording",
     "specimen",
+    "substituted",
 ]

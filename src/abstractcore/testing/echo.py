@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, Unpack
+from unittest.mock import patch
 
 from msgspec.structs import replace
 
@@ -28,6 +30,7 @@ from ..providers.draft import Draft
 from ..providers.endpoint import Endpoint
 from ..providers.exchange import Job, respond
 from ..providers.promises import check_promises, settle_knobs
+from ..providers.registry import get_provider_registry
 from ..providers.request import GenerateDefaults
 from ..tools import call_schema, read_emulated
 from ..types import Alternative, GenerateRequest, GenerateResponse, ModelInfo, TokenLogprob, ToolCall, Usage
@@ -250,3 +253,25 @@ def _embedding(text: str) -> list[float]:
     numbers = [byte - 127.5 for byte in blake2b(text.encode(), digest_size=_DIMENSIONS).digest()]
     length = sum(number * number for number in numbers) ** 0.5
     return [number / length for number in numbers]
+
+
+@contextmanager
+def substituted(llm: Provider) -> Iterator[list[tuple[str, str | None]]]:
+    """Has ``create_llm`` give this provider, whatever it is asked for, while the block runs.
+
+    For code that makes its provider itself.
+
+    Args:
+        llm: What is given.
+
+    Yields:
+        What was asked for: provider and model, in order.
+    """
+    asked: list[tuple[str, str | None]] = []
+
+    def give(name: str, model: str | None = None, **config: Any) -> Provider:
+        asked.append((name, model))
+        return llm
+
+    with patch.object(get_provider_registry(), "create_provider_instance", give):
+        yield asked
