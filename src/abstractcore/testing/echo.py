@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, Unpack
-from unittest.mock import patch
 
 from msgspec.structs import replace
 
@@ -267,9 +266,11 @@ def substituted(llm: Provider) -> Iterator[list[tuple[str, str | None]]]:
     Yields:
         What was asked for: provider and model, in order.
     """
+    from unittest.mock import patch
+
     asked: list[tuple[str, str | None]] = []
 
-    def give(name: str, model: str | None = None, **config: Any) -> Provider:
+    def give(name: str, model: str | None = None, **_config: Any) -> Provider:
         asked.append((name, model))
         return llm
 
