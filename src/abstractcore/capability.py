@@ -92,14 +92,16 @@ CAPABILITIES: Final[dict[str, Mapping[Capability, Support]]] = {
         native=(
             Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
             Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
-            Capability.COUNT_TOKENS,
+            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA, Capability.COUNT_TOKENS,
+            Capability.CHAT_TEMPLATE,
         ),
     ),
     "huggingface": _row(
         native=(
             Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
             Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
-            Capability.MULTI_LORA, Capability.COUNT_TOKENS,
+            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA, Capability.COUNT_TOKENS,
+            Capability.CHAT_TEMPLATE,
         ),
     ),
     "vllm": _row(
@@ -120,8 +122,8 @@ KNOBS: Final[dict[str, frozenset[str]]] = {
     "anthropic": frozenset({"temperature", "top_p", "top_k"}),
     "ollama": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
     "lmstudio": _OPENAI_KNOBS | {"top_k", "repetition_penalty"},
-    "mlx": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
-    "huggingface": frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}),
+    "mlx": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
+    "huggingface": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty"},
     "vllm": _OPENAI_KNOBS | {"top_k", "min_p", "repetition_penalty", "priority"},
 }
 """Sampling knobs that a backend has, by their names in ``generate``. What is not here is left out of the request,

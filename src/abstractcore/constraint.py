@@ -76,17 +76,17 @@ class Constraint(ABC):
         return f"{type(self).__name__}({self.value!r})"
 
 
-class _Matched(Constraint):
+class Matched(Constraint):
     """A constraint that llguidance matches byte by byte."""
 
     @abstractmethod
-    def _compiled(self) -> str:
+    def compiled(self) -> str:
         """The grammar in llguidance's own form."""
 
     def _matcher(self) -> LLMatcher:
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(_byte_tokenizer(), self._compiled(), log_level=0, limits=_limits())
+        matcher = LLMatcher(_byte_tokenizer(), self.compiled(), log_level=0, limits=_limits())
         problem = matcher.get_error()
         if problem:
             raise InvalidConstraintError(
@@ -145,7 +145,7 @@ class _Matched(Constraint):
         return frozenset(ends), fitting == len(data) and not matcher.is_stopped()
 
 
-class Regex(_Matched):
+class Regex(Matched):
     """The whole text matches a regular expression.
 
     Args:
@@ -161,13 +161,13 @@ class Regex(_Matched):
     def value(self) -> str:
         return self.pattern
 
-    def _compiled(self) -> str:
+    def compiled(self) -> str:
         from llguidance import LLMatcher
 
         return LLMatcher.grammar_from_regex(self.pattern)
 
 
-class Grammar(_Matched):
+class Grammar(Matched):
     """The whole text is a sentence of a context-free grammar.
 
     Args:
@@ -183,7 +183,7 @@ class Grammar(_Matched):
     def value(self) -> str:
         return self.text
 
-    def _compiled(self) -> str:
+    def compiled(self) -> str:
         from llguidance import LLMatcher
         from llguidance.gbnf_to_lark import any_to_lark
 
