@@ -200,7 +200,7 @@ def running(image: str, given: argparse.Namespace) -> Iterator[list[Place]]:
             Place("one user network, by address", mark, address_of(docked), 8000),
             Place("one user network, by name", mark, docked, 8000),
             Place("bridge to the host's network", mark, "host.docker.internal", ports["host"], via),
-            Place("host to a port published on the bridge's address (NAT)", "host", gateway, ports["gateway"]),
+            Place("host to the bridge's address, published (NAT)", "host", gateway, ports["gateway"]),
             Place("host to 127.0.0.1, published (docker-proxy)", "host", "127.0.0.1", ports["loopback"]),
             Place("bridge to a published port (docker-proxy)", mark, "host.docker.internal", ports["gateway"], via),
         ]

@@ -96,7 +96,8 @@ def running(folder: Path, report: Report) -> Iterator[Docker]:
         yield Docker()
         return
     report(Progress("install", "starting dockerd"))
-    subprocess.run(["cgroupfs-mount"], check=False, capture_output=True) if shutil.which("cgroupfs-mount") else None
+    if shutil.which("cgroupfs-mount"):
+        subprocess.run(["cgroupfs-mount"], capture_output=True)
     log = folder / "dockerd.log"
     with log.open("wb") as output:
         daemon = subprocess.Popen(["dockerd"], stdout=output, stderr=subprocess.STDOUT, start_new_session=True)

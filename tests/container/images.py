@@ -26,7 +26,9 @@ from tests.container.daemon import Docker
 
 ROOT: Final = Path(__file__).parents[2]
 SERVER_FOLDER: Final = Path(__file__).parent / "server_image"
-CLIENT_FOLDER: Final = ROOT / "docker" / "client"
+DOCKERFILE: Final = ROOT / "docker" / "client" / "Dockerfile"
+CONTEXT: Final = ("src", "docker", "pyproject.toml", "README.md", "LICENSE")
+"""What a build of the client image takes from the source tree."""
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 LABEL: Final = "abstractcore-test"
 _COMMANDS: Final = ("sh", "env", "cat", "ls", "mkdir", "chmod", "rm", "sleep", "id", "true")
@@ -66,17 +68,18 @@ def server(docker: Docker, python: Path) -> str:
 def client(docker: Docker, scratch: Path) -> str:
     """The client image from our own Dockerfile, with this source tree in it."""
     base = python_base(docker)
-    source = sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    files = (ROOT / "pyproject.toml", *sorted(CLIENT_FOLDER.iterdir()), *source)
+    found = (path for name in CONTEXT for path in (ROOT / name, *sorted((ROOT / name).rglob("*"))))
+    files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     content = [os.fsencode(path.relative_to(ROOT)) + b"\0" + path.read_bytes() for path in files]
     tag = f"{LABEL}/client:{_digest([*content, base.encode()])}"
     if not docker.has_image(tag):
-        context, own = scratch / "client-context", _own_wheel(scratch)
-        shutil.copytree(CLIENT_FOLDER, context / "docker" / "client")
-        for wheel in (own, *_dependencies()):
-            shutil.copy(wheel, context)
-        arguments = {"BASE_IMAGE": base, "PACKAGE": f"./{own.name}", "PIP_NO_INDEX": "1"}
-        _build(docker, tag, context, arguments, dockerfile=CLIENT_FOLDER / "Dockerfile")
+        context = scratch / "client-context"
+        for path in files:
+            target = context / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        shutil.copytree(_wheels(), context / "dist")
+        _build(docker, tag, context, {"BASE_IMAGE": base, "PIP_NO_INDEX": "1"}, dockerfile=DOCKERFILE)
     return tag
 
 
@@ -86,25 +89,20 @@ def base_prefix(python: Path) -> Path:
     return Path(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip())
 
 
-def _own_wheel(scratch: Path) -> Path:
-    _pip("wheel", "--no-deps", "--wheel-dir", str(scratch / "wheel"), str(ROOT))
-    return next((scratch / "wheel").glob("*.whl"))
-
-
-def _dependencies() -> Iterable[Path]:
-    """The wheels that this package needs, kept in the cache folder as long as it asks for the same ones."""
+def _wheels() -> Path:
+    """The wheels that this package needs to be built and to run, kept in the cache folder while they are the same."""
     import tomllib
 
-    wanted: list[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    facts = (*wanted, sys.version)
-    folder = cache_dir() / "tests" / f"wheels-{_digest(part.encode() for part in facts)}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted: list[str] = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    folder = cache_dir() / "tests" / f"wheels-{_digest(part.encode() for part in (*wanted, sys.version))}"
     with locked(folder.with_name(".wheels.lock")):
         if not folder.exists():
             half = folder.with_suffix(".making")
             shutil.rmtree(half, ignore_errors=True)
             _pip("download", "--only-binary", ":all:", "--dest", str(half), *wanted)
             half.rename(folder)
-    return folder.glob("*.whl")
+    return folder
 
 
 def _pip(command: str, *arguments: str) -> None:
