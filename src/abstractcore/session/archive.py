@@ -43,15 +43,16 @@ class Archive(Struct):
             SessionError: Something in it is no JSON.
         """
         try:
-            document: dict[str, Any] = _plain(msgspec.to_builtins(self))
-            msgspec.json.encode(document)
+            messages = [_message(message) for message in self.messages]
+            document = {"schema_version": self.schema_version, "session": _said(self.session), "messages": messages}
+            plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise SessionError(
                 "the session can't be saved",
                 why=str(error),
                 hint="options that are no JSON, such as classes, belong to the single call",
             ) from error
-        return document
+        return plain
 
 
 def read(document: Mapping[str, Any], where: str = "the document") -> Archive:
@@ -111,8 +112,11 @@ def save(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
         raise SessionError(f"the session can't be saved to {os.fspath(path)!r}", why=str(error)) from error
 
 
-def _plain(value: Any) -> Any:
-    """Without the fields that say nothing."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items() if part is not None}
-    return [_plain(part) for part in value] if isinstance(value, list) else value
+def _message(message: Message) -> dict[str, Any]:
+    calls = {"tool_calls": [_said(call) for call in message.tool_calls]} if message.tool_calls else {}
+    return {**_said(message), **calls}
+
+
+def _said(record: Struct) -> dict[str, Any]:
+    """The fields that say something."""
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
