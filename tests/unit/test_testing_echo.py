@@ -28,6 +28,7 @@ from abstractcore import (
 )
 from abstractcore.capability import Capability, Support
 from abstractcore.constraint import Constraint
+from abstractcore.providers import promises
 from abstractcore.providers.promises import KnobWarning
 from abstractcore.testing import EchoProvider, specimen, substituted
 from abstractcore.types import GenerateResponse, Usage
@@ -192,7 +193,8 @@ def test_several_answers_and_their_likelihoods() -> None:
 # --- in the place of another -----------------------------------------------------------------------------------------
 
 
-def test_it_refuses_what_the_other_would_refuse() -> None:
+def test_it_refuses_what_the_other_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "_warned", set())
     llm = EchoProvider(like="ollama")
     with pytest.raises(UnsupportedFeatureError, match="ollama can't do guided_grammar"):
         llm.generate("?", guided_grammar='root ::= "a"')

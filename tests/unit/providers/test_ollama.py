@@ -221,7 +221,7 @@ def test_a_server_that_is_not_there() -> None:
     server, llm = fake(down, **{"GET /api/tags": down, "GET /api/version": down})
     with pytest.raises(ConnectionFailedError, match="no ollama server answers at http://localhost:11434") as failure:
         llm.generate(QUESTION)
-    assert failure.value.hint == "ollama serve"
+    assert failure.value.hint == "ollama serve    (or start its app)"
     report = llm.health()
     assert (report["status"], report["provider"]) == (False, "ollama")
     with pytest.raises(ServerNotReadyError):

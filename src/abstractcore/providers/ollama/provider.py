@@ -74,7 +74,7 @@ class OllamaProvider(HttpProvider):
     prefix = ""
     ready_path = "/api/version"
     known_fields = frozenset({"keep_alive", "options", "shift", "truncate", *wire.OPTIONS})
-    down_hint = "ollama serve"
+    down_hint = "ollama serve    (or start its app)"
 
     def __init__(
         self,
