@@ -80,6 +80,8 @@ def client(docker: Docker, scratch: Path) -> str:
             shutil.copy(path, target)
         shutil.copytree(_wheels(), context / "dist")
         _build(docker, tag, context, {"BASE_IMAGE": base, "PIP_NO_INDEX": "1"}, dockerfile=DOCKERFILE)
+        _forget(docker, f"{LABEL}=client", "24h", "--all")
+        _forget(docker, "io.abstractcore.stage=build", "30m")
     return tag
 
 
@@ -118,7 +120,15 @@ def _build(
         return
     options = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
     file = str(dockerfile or folder / "Dockerfile")
-    docker("build", "--quiet", "--label", f"{LABEL}=", "--tag", tag, "--file", file, *options, str(folder), limit=600)
+    kind = tag.removeprefix(f"{LABEL}/").partition(":")[0]
+    docker(
+        "build", "--quiet", "--label", f"{LABEL}={kind}", "--tag", tag, "--file", file, *options, str(folder), limit=600
+    )
+
+
+def _forget(docker: Docker, label: str, age: str, *options: str) -> None:
+    """Removes images of former sources, of which each is more than 100 MB; not those of a run beside this one."""
+    docker("image", "prune", "--force", *options, "--filter", f"label={label}", "--filter", f"until={age}")
 
 
 def _digest(parts: Iterable[bytes]) -> str:
