@@ -13,7 +13,7 @@ import msgspec
 from ..constraint import Choice, Constraint, JsonSchema, Regex
 from ..wire.openai import Completion
 from .draft import Draft
-from .regex_dots import explicit_dots
+from .json_pattern import json_pattern
 
 WRAPPER: Final = "value"
 """The property that holds a value which is no object, for backends whose schemas must be objects."""
@@ -45,11 +45,7 @@ def as_schema(constraint: Constraint, *, objects_only: bool = False) -> SchemaFo
     elif isinstance(constraint, Choice):
         schema, is_text, wrap = {"type": "string", "enum": list(constraint.value)}, True, objects_only
     elif isinstance(constraint, Regex):
-        schema, is_text, wrap = (
-            {"type": "string", "pattern": f"^(?:{explicit_dots(constraint.value)})$"},
-            True,
-            objects_only,
-        )
+        schema, is_text, wrap = {"type": "string", "pattern": json_pattern(constraint.value)}, True, objects_only
     else:
         return None
     return SchemaForm(_wrapped(schema) if wrap else schema, is_text, wrap)
@@ -104,8 +100,8 @@ def ask_by_schema(draft: Draft, form: SchemaForm, spelling: str) -> None:
 def unwrap(text: str, form: SchemaForm) -> str:
     """The text that stands in the JSON; of JSON that was cut short the part that is there. Other text is kept."""
     try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+        value = _decoded(text)
+    except ValueError:
         return _unwrap_cut(text, form)
     if form.wrapped:
         if not isinstance(value, dict) or WRAPPER not in value:
@@ -114,6 +110,16 @@ def unwrap(text: str, form: SchemaForm) -> str:
     if not form.is_text:
         return msgspec.json.encode(value).decode()
     return value if isinstance(value, str) else text
+
+
+def _decoded(text: str) -> Any:
+    """The document; line feeds and the like may stand as they are in its strings, where a pattern asked for them."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        import json
+
+        return json.loads(text, strict=False)
 
 
 def _unwrap_cut(text: str, form: SchemaForm) -> str:

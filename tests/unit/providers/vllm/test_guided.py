@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from abstractcore import InvalidConstraintError
 from abstractcore.constraint import Choice, Constraint, Grammar, JsonSchema, Regex
-from abstractcore.providers.regex_dots import explicit_dots
 from abstractcore.providers.vllm.dialect import Dialect, Surface, read_dialect
-from abstractcore.providers.vllm.guided import lift, write
+from abstractcore.providers.vllm.guided import explicit_dots, lift, write
 
 NEW, OLD, NOTHING_KNOWN = read_dialect("0.32.0", None), read_dialect("0.10.2", None), read_dialect(None, None)
 OTHER_CONSTRAINTS = [Regex("a+"), Choice(["a", "b"]), Grammar('root ::= "a"')]
