@@ -193,12 +193,12 @@ def made_providers() -> str:
 def provider_cells(row: ProviderInfo) -> Sequence[str]:
     """A row of the table of providers."""
     extras = " or ".join(f"`abstractcore[{extra}]`" for extra in row.requires)
+    model = f"`{row.default_model}`" if row.default_model else "what is served"
     if row.in_process:
-        return (row.description, "in this process", "", "", extras)
+        return (row.description, "in this process", "", model, extras)
     address, key = TABLE[f"{row.name}.base_url"], TABLE[f"{row.name}.api_key"]
     needed = " or ".join(f"`{name}`" for name in key.env)
     needed = needed if row.authentication_required else f"{needed}, if the server asks for one"
-    model = f"`{row.default_model}`" if row.default_model else "what is served"
     return (row.description, f"`{address.env[0]}`, else `{address.default}`", needed, model, extras)
 
 

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 
 def modules_after(statement: str) -> set[str]:
     """The modules that a fresh interpreter has loaded for a statement, beyond those it starts with."""
@@ -38,3 +40,22 @@ def test_the_factory_loads_no_checker_before_a_constraint_needs_it() -> None:
 
 def test_the_command_line_starts_with_click_alone() -> None:
     assert third_party(modules_after("import abstractcore.cli.main")) <= {"click", "msgspec"}
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama", "lmstudio", "vllm"])
+def test_a_remote_provider_loads_neither_packages_nor_what_it_may_not_need(provider: str) -> None:
+    modules = modules_after(f"from abstractcore import create_llm; create_llm('{provider}', 'm')")
+    assert third_party(modules) <= {"msgspec"}
+    assert not modules & {"asyncio", "difflib", "importlib.metadata", "tomllib", "ssl", "subprocess"}
+
+
+@pytest.mark.parametrize("provider", ["mlx", "huggingface"])
+def test_a_model_in_this_process_is_not_loaded_before_it_is_asked(provider: str) -> None:
+    modules = modules_after(f"from abstractcore import create_llm; create_llm('{provider}', 'm')")
+    heavy = {name for name in third_party(modules) if "cython" not in name}  # httptools is written in it
+    assert heavy <= {"msgspec", "httptools"}
+
+
+def test_the_names_of_the_providers_cost_no_class() -> None:
+    modules = modules_after("from abstractcore.providers import list_available_providers")
+    assert "abstractcore.providers.base" not in modules

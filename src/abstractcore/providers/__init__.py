@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .anthropic import AnthropicProvider
     from .base import BaseProvider, Provider
     from .lmstudio import LMStudioProvider
+    from .local.huggingface import HuggingFaceProvider
+    from .local.mlx import MLXProvider
+    from .ollama import OllamaProvider
     from .openai import OpenAIProvider
     from .openai_compatible import OpenAICompatible, OpenAICompatibleProvider
     from .promises import KnobWarning

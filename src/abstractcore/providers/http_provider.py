@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
@@ -141,6 +140,8 @@ class HttpProvider(Provider):
         for name in draft.request.extra_body:
             if name in self.known_fields:
                 continue
+            import difflib
+
             near = difflib.get_close_matches(name, self.known_fields, 1)
             raise draft.refuse(
                 name,
@@ -204,6 +205,8 @@ def _able_to_chat(rows: list[ModelInfo]) -> list[ModelInfo]:
 
 def with_nearest(error: ModelNotFoundError, rows: list[ModelInfo]) -> ModelNotFoundError:
     """Adds what the backend does have, the nearest names first."""
+    import difflib
+
     names = [row.id for row in rows]
     near = difflib.get_close_matches(error.model or "", names, 5, 0.4)
     error.available = (*near, *sorted(name for name in names if name not in near))

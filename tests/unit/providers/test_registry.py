@@ -66,6 +66,22 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     assert caught.value.hint == "did you mean 'ollama'?"
 
 
+@pytest.mark.parametrize("name", SEVEN)
+def test_every_row_has_its_class(name: str) -> None:
+    info = get_provider_info(name)
+    made = info.provider_class
+    assert made.provider == name
+    assert getattr(abstractcore.providers, made.__name__) is made
+    assert info.authentication_required is (name in ("openai", "anthropic"))
+    assert (info.default_model is None) is (name in ("ollama", "lmstudio", "vllm"))  # they say what they serve
+    assert info.in_process is (name in ("mlx", "huggingface"))
+
+
+@pytest.mark.parametrize("name", abstractcore.providers.__all__)
+def test_every_name_of_the_package_resolves(name: str) -> None:
+    assert getattr(abstractcore.providers, name).__name__ in (name, "Provider")
+
+
 def test_the_names_of_the_package_are_those_it_says() -> None:
     assert set(abstractcore.providers.__all__) <= set(dir(abstractcore.providers))
     with pytest.raises(AttributeError, match="no attribute 'VllmProvider'"):
