@@ -38,6 +38,8 @@ class Message(Struct):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_blocks: list[dict[str, Any]] | None = None
+    """As in ``GenerateResponse``."""
 
 
 class Usage(Struct):
@@ -87,6 +89,8 @@ class Alternative(Struct, kw_only=True):
     finish_reason: FinishReason | None = None
     tool_calls: list[ToolCall] = field(default_factory=list)
     reasoning: str | None = None
+    reasoning_blocks: list[dict[str, Any]] | None = None
+    """As in ``GenerateResponse``."""
     logprobs: list[TokenLogprob] | None = None
     score: float | None = None
     """Sum of the token log probabilities, where they are known; after a beam search the score that orders the beams."""
@@ -106,6 +110,8 @@ class GenerateResponse(Struct, kw_only=True):
     usage: Usage | None = None
     tool_calls: list[ToolCall] = field(default_factory=list)
     reasoning: str | None = None
+    reasoning_blocks: list[dict[str, Any]] | None = None
+    """The reasoning in the backend's own form, signed; Anthropic wants it back, as it is, with the calls' results."""
     logprobs: list[TokenLogprob] | None = None
     alternatives: list[Alternative] = field(default_factory=list)
     """The other answers, best first after a beam search, in the server's order otherwise."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pydantic
 import pytest
 
-from abstractcore import ContextLengthError, ModelNotFoundError, TruncatedOutputError, create_llm
+from abstractcore import ContextLengthError, Message, ModelNotFoundError, ToolCall, TruncatedOutputError, create_llm
 from abstractcore.providers.anthropic import AnthropicProvider
 from tests.live.conftest import LiveServer
 from tests.recordings.anthropic import cases
@@ -161,3 +161,15 @@ def test_what_is_sent_is_in_the_sdks_own_types(name: str) -> None:
     assert set(known) == set(body), "a field that the SDK does not know"
     for field in ("messages", "tools"):
         assert len(list(known.get(field, ()))) == len(body.get(field, ()))  # iterables are checked as they are read
+
+
+def test_a_loop_with_reasoning_goes_back_whole(llm: AnthropicProvider) -> None:
+    """SmolLM2 does not reason; that the server takes signed blocks back is what can be seen here."""
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    call = ToolCall(name="weather", arguments={"city": "Rome"}, call_id="c1")
+    talk = [
+        Message("user", "Weather?"),
+        Message("assistant", "", tool_calls=[call], reasoning_blocks=[thought]),
+        Message("tool", "12 degrees", tool_call_id="c1"),
+    ]
+    assert llm.generate(messages=talk, tools=[weather], tool_choice="none", max_tokens=8).usage

@@ -18,6 +18,7 @@ from abstractcore import (
     ConfigurationError,
     ConstraintViolationError,
     ContextLengthError,
+    GenerateResponse,
     Message,
     ProviderAPIError,
     Session,
@@ -229,8 +230,24 @@ def test_calls_want_their_results_first() -> None:
 def test_a_call_without_an_id_gets_one() -> None:
     session = Session(EchoProvider())
     call = ToolCall(name="weather", arguments={})
-    session._remember([])("", [call])
+    session._remember([])("", GenerateResponse(tool_calls=[call]))
     assert call.call_id == session.get_messages()[-1].tool_calls[0].call_id == "call-0-0"  # type: ignore[index]
+
+
+def test_reasoning_goes_back_with_the_calls_it_led_to() -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    used = {"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Rome"}}
+    asks = {"type": "message", "model": "m", "stop_reason": "tool_use", "content": [thought, used]}
+    ends = {**asks, "stop_reason": "end_turn", "content": [{"type": "text", "text": "Cold."}]}
+    server = FakeServer({"POST /v1/messages": [Reply.json(asks), Reply.json(ends), Reply.json(asks)]})
+    llm = AnthropicProvider("m", base_url="http://h", **server.transports)
+    session = Session(llm, tools=[weather], thinking=2048)
+    session.run_tools("Weather?")
+    assert server.sent[1]["messages"][1] == {"role": "assistant", "content": [thought, used]}
+    session.generate("Again?")
+    assert session.get_messages()[-1].reasoning_blocks == [thought]
+    again = Session.from_dict(session.to_dict(), llm, tools=[weather])
+    assert again.get_messages() == session.get_messages()
 
 
 def test_a_constrained_answer_calls_no_tools() -> None:

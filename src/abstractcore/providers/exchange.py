@@ -163,6 +163,7 @@ def respond(job: Job, completion: Completion, started: float, first_at: float | 
         usage=completion.usage,
         tool_calls=first.tool_calls,
         reasoning=first.reasoning,
+        reasoning_blocks=first.reasoning_blocks,
         logprobs=first.logprobs,
         alternatives=others,
         metadata=metadata,

@@ -140,7 +140,9 @@ class ToolLoop:
                     yield from self._answer(response, step, used, held=held)
                     return
                 calls = _with_ids(response.tool_calls, step)
-                self._messages.append(Message("assistant", response.content, tool_calls=calls))
+                self._messages.append(
+                    Message("assistant", response.content, tool_calls=calls, reasoning_blocks=response.reasoning_blocks)
+                )
                 results = yield _Run(calls)
                 self._messages += [_result(call, text) for call, text in zip(calls, results, strict=True)]
             asking["tool_choice"] = "auto"

@@ -12,11 +12,11 @@ from ..errors import ConfigurationError, ContextLengthError, SessionError
 from ..providers.attachments import attach
 from ..providers.request import GUIDED, GenerateDefaults, GenerateOptions, check_names
 from ..tools import Tool, read_tools
-from ..types import GenerateResponse, Message, ToolCall
+from ..types import GenerateResponse, Message
 from ..wire.openai import wire_message
 from . import archive, summary
 from .history import History
-from .stream import AsyncSessionStream, SessionStream, with_way_out
+from .stream import AsyncSessionStream, Remember, SessionStream, with_way_out
 
 if TYPE_CHECKING:
     from ..providers import Provider
@@ -121,7 +121,7 @@ class Session(History):
             return SessionStream(self.llm.generate(stream=True, **asked), self._remember(said))
         with _way_out():
             response = self.llm.respond(**asked)
-        self._remember(said)(response.content, response.tool_calls)
+        self._remember(said)(response.content, response)
         return response if response_model is None else response.parsed
 
     @overload
@@ -178,7 +178,7 @@ class Session(History):
             return AsyncSessionStream(await self.llm.agenerate(stream=True, **asked), self._remember(said))
         with _way_out():
             response = await self.llm.arespond(**asked)
-        self._remember(said)(response.content, response.tool_calls)
+        self._remember(said)(response.content, response)
         return response if response_model is None else response.parsed
 
     def run_tools(self, prompt: str | None = None, **options: Any) -> GenerateResponse:
@@ -243,11 +243,13 @@ class Session(History):
             asked["system_prompt"] = "\n\n".join(filter(None, system))
         return said, {**asked, "messages": [*self._messages, *said]}
 
-    def _remember(self, said: Sequence[Message]) -> Any:
-        def remember(text: str, calls: list[ToolCall]) -> None:
-            for index, call in enumerate(calls):
+    def _remember(self, said: Sequence[Message]) -> Remember:
+        def remember(text: str, response: GenerateResponse) -> None:
+            for index, call in enumerate(response.tool_calls):
                 call.call_id = call.call_id or f"call-{len(self)}-{index}"  # by which its result can name it
-            self._messages += [*said, Message("assistant", text, tool_calls=calls or None)]
+            calls = response.tool_calls or None
+            blocks = response.reasoning_blocks if calls else None
+            self._messages += [*said, Message("assistant", text, tool_calls=calls, reasoning_blocks=blocks)]
 
         return remember
 

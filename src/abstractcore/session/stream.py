@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..errors import ContextLengthError
-from ..types import GenerateResponse, ToolCall
+from ..types import GenerateResponse
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..transport import AsyncStream, Stream
 
-Remember = Callable[[str, "list[ToolCall]"], None]
-"""Takes the text and the tool calls of an answer into the history."""
+Remember: TypeAlias = Callable[[str, GenerateResponse], None]
+"""Takes an answer into the history: its text, and the response, or last chunk, with all else."""
 
 
 class _Listener:
@@ -29,7 +29,7 @@ class _Listener:
             self._texts.append(chunk.content)
         if chunk.finish_reason is not None and self._remember is not None:
             remember, self._remember = self._remember, None
-            remember("".join(self._texts), chunk.tool_calls)
+            remember("".join(self._texts), chunk)
         return chunk
 
 

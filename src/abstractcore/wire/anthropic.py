@@ -99,11 +99,11 @@ def to_messages(messages: Iterable[Mapping[str, Any]]) -> tuple[str | list[Any] 
 
 
 def _assistant(message: Mapping[str, Any]) -> str | list[dict[str, Any]]:
-    calls = message.get("tool_calls") or ()
+    calls, reasoning = message.get("tool_calls") or (), message.get("reasoning_blocks") or ()
     content = message.get("content")
-    if isinstance(content, str) and not calls:
+    if isinstance(content, str) and not calls and not reasoning:
         return content
-    return [*_blocks(content), *map(_tool_use, calls)]
+    return [*reasoning, *_blocks(content), *map(_tool_use, calls)]
 
 
 def _blocks(content: Any) -> list[dict[str, Any]]:
@@ -206,7 +206,8 @@ class WireBlock(Struct):
     type: str
     text: str | None = None
     thinking: str | None = None
-    partial_json: str | None = None
+    signature: str | None = None
+    data: str | None = None
     id: str | None = None
     name: str | None = None
     input: Any = None
@@ -238,9 +239,21 @@ def read_message(body: bytes) -> Completion:
         finish_reason=finish_reason(message.stop_reason),
         tool_calls=[_read_call(block) for block in blocks if block.type == "tool_use"],
         reasoning="".join(block.thinking or "" for block in blocks if block.type == "thinking") or None,
+        reasoning_blocks=reasoning_blocks(blocks),
     )
     usage = message.usage.counted() if message.usage else None
     return Completion([answer], message.model, usage, message.id, body)
+
+
+def reasoning_blocks(blocks: Iterable[WireBlock]) -> list[dict[str, Any]] | None:
+    """The blocks that hold reasoning, readable or not, as the server wants them back."""
+    found: list[dict[str, Any]] = []
+    for block in blocks:
+        if block.type == "thinking":
+            found.append({"type": block.type, "thinking": block.thinking or "", "signature": block.signature or ""})
+        elif block.type == "redacted_thinking":
+            found.append({"type": block.type, "data": block.data or ""})
+    return found or None
 
 
 def _read_call(block: WireBlock) -> ToolCall:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from ..types import GenerateResponse
-from .anthropic import WireBlock, WireUsage, finish_reason
+from .anthropic import WireBlock, WireUsage, finish_reason, reasoning_blocks
 from .failure import read_failure
 from .openai import Completion, FunctionDelta, ToolCallDelta
 from .sse import Event, EventParser
@@ -27,6 +27,7 @@ class _WireDelta(Struct):
     type: str | None = None
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -57,6 +58,8 @@ class AnthropicStreamReader(StreamReader):
         super().__init__(provider=provider, url=url, n=n)
         self._parser = EventParser()
         self._counted: WireUsage | None = None
+        self._reasoning: dict[int, WireBlock] = {}
+        """The blocks of reasoning by their place."""
 
     def _parse(self, data: bytes, chunks: list[GenerateResponse]) -> None:
         for event in self._parser.feed(data):
@@ -78,6 +81,7 @@ class AnthropicStreamReader(StreamReader):
             raise self.interrupted(
                 "the stream ended without its closing mark", why=f"there was a stop reason, but no {_STOP} event"
             )
+        completion.answers[0].reasoning_blocks = reasoning_blocks(self._reasoning.values())
         return completion
 
     def _read(self, event: Event) -> GenerateResponse | None:
@@ -103,9 +107,15 @@ class AnthropicStreamReader(StreamReader):
         if delta.partial_json:
             tools = [ToolCallDelta(index, None, FunctionDelta(arguments=delta.partial_json))]
             return self.add(0, tools=tools)
+        block = self._reasoning.get(index)
+        if block is not None:
+            block.thinking = (block.thinking or "") + (delta.thinking or "")
+            block.signature = (block.signature or "") + (delta.signature or "")
         return self.add(0, text=delta.text, reasoning=delta.thinking)
 
     def _read_block(self, index: int, block: WireBlock) -> GenerateResponse | None:
+        if block.type in ("thinking", "redacted_thinking"):
+            self._reasoning[index] = block
         if block.type != "tool_use":
             return self.add(0, text=block.text, reasoning=block.thinking)
         given = msgspec.json.encode(block.input).decode() if block.input else None

@@ -107,6 +107,8 @@ def wire_message(message: Message | Mapping[str, Any]) -> dict[str, Any]:
         out["name"] = message.name
     if message.tool_call_id is not None:
         out["tool_call_id"] = message.tool_call_id
+    if message.reasoning_blocks:
+        out["reasoning_blocks"] = message.reasoning_blocks
     if message.tool_calls:
         out["tool_calls"] = [
             {
@@ -127,7 +129,7 @@ def request_body(request: GenerateRequest, model: str, *, stream: bool) -> dict[
     body: dict[str, Any] = {"model": model}
     chat = request.raw_prompt is None
     if chat:
-        body["messages"] = request.messages
+        body["messages"] = _without_blocks(request.messages)
     else:
         body["prompt"] = request.raw_prompt
     body.update(request.sampling)
@@ -143,6 +145,13 @@ def request_body(request: GenerateRequest, model: str, *, stream: bool) -> dict[
     body.update(request.options)
     body.update(request.extra_body)
     return body
+
+
+def _without_blocks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without what only Anthropic's protocol knows; a conversation may have begun there."""
+    if not any("reasoning_blocks" in message for message in messages):
+        return messages
+    return [{name: part for name, part in message.items() if name != "reasoning_blocks"} for message in messages]
 
 
 def encode(body: Mapping[str, Any]) -> bytes:

@@ -261,6 +261,7 @@ def test_reasoning_is_apart_and_unknown_blocks_mean_nothing() -> None:
     ]
     [answer] = anthropic.read_message(message(content=blocks)).answers
     assert (answer.content, answer.reasoning) == ("AB", "Hm.")
+    assert answer.reasoning_blocks == blocks[:2]
 
 
 def test_input_that_is_no_object_is_kept_for_the_check_that_refuses_it() -> None:

@@ -147,15 +147,20 @@ def test_reasoning_and_text_are_apart_and_pings_mean_nothing() -> None:
         delta(type="thinking_delta", thinking="Hm."),
         delta(type="signature_delta", signature="c2ln"),
         event("content_block_stop", index=0),
-        event("content_block_start", index=1, content_block={"type": "text", "text": ""}),
-        delta(1, type="text_delta", text="Hello"),
-        delta(1, type="citations_delta", citation={}),
+        event("content_block_start", index=1, content_block={"type": "redacted_thinking", "data": "x"}),
+        event("content_block_start", index=2, content_block={"type": "text", "text": ""}),
+        delta(2, type="text_delta", text="Hello"),
+        delta(2, type="citations_delta", citation={}),
         event("something_new", of={"the": "future"}),
         ENDED,
         STOP,
     )
     [answer] = whole.answers
     assert (answer.content, answer.reasoning) == ("Hello", "Hm.")
+    assert answer.reasoning_blocks == [
+        {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "x"},
+    ]
     assert [(chunk.content, chunk.reasoning) for chunk in chunks] == [("", "Hm."), ("Hello", None)]
 
 

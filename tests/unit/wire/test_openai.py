@@ -244,3 +244,10 @@ def test_extra_fields_are_at_the_top_and_win() -> None:
 
 def test_bodies_are_json() -> None:
     assert encode({"a": [1, "é", None]}) == '{"a":[1,"é",null]}'.encode()
+
+
+def test_reasoning_of_another_protocol_stays_out() -> None:
+    thought = Message("assistant", "x", reasoning_blocks=[{"type": "thinking"}])
+    request = GenerateRequest(messages=wire_messages("y", [thought], None))
+    sent = request_body(request, "m", stream=False)["messages"]
+    assert sent == [{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}]
