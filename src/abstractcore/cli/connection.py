@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ..providers import Provider
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCAL: Final = "abstractcore.local"
+_YES: Final = "abstractcore.yes"
+"""Where the two flags are kept: commands don't handle them."""
 
 _OPTIONS = (
     click.option(
@@ -26,6 +30,20 @@ _OPTIONS = (
         "--base-url",
         metavar="URL",
         help="Address of the server.  [default: the provider's variable, such as VLLM_BASE_URL, else its usual one]",
+    ),
+    click.option(
+        "--local",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.__setitem__(_LOCAL, value),
+        help="Ask a small model in this process; no server is needed. Fetched once, 93 MB.",
+    ),
+    click.option(
+        "--yes",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.__setitem__(_YES, value),
+        help="Don't ask before downloading.",
     ),
     click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for a server that is starting."),
 )
@@ -42,10 +60,14 @@ def connect(provider: str | None, model: str | None, base_url: str | None, wait:
     """Makes the provider that the options name.
 
     The model of the settings is the one of the settings' provider: another one that is named has its own.
+
+    Raises:
+        click.UsageError: The options name two places to ask, or an address for a model in this process.
     """
     from ..factory import create_llm
     from ..providers import get_provider_info, is_provider_available
 
+    provider, model = _local_or_named(provider, model, base_url)
     default = resolve("default.provider").value or "vllm"
     name = provider or default
     if model is None and name == default:
@@ -57,3 +79,18 @@ def connect(provider: str | None, model: str | None, base_url: str | None, wait:
     if wait is not None:
         llm.wait_until_ready(wait)
     return llm
+
+
+def _local_or_named(provider: str | None, model: str | None, base_url: str | None) -> tuple[str | None, str | None]:
+    """Provider and model: those of ``--local`` if it is given, else those that are named."""
+    context = click.get_current_context(silent=True)
+    flags = context.meta if context else {}
+    if not flags.get(_LOCAL):
+        return provider, model
+    for option, given in (("--provider", provider), ("--model", model), ("--base-url", base_url)):
+        if given:
+            raise click.UsageError(f"--local and {option} name two places to ask: leave one out")
+    from . import local
+
+    local.prepare(yes=bool(flags.get(_YES)))
+    return local.PROVIDER, local.MODEL

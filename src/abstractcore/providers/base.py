@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Unpack, overload
 
-from ..capability import CAPABILITIES, Capability, Support
+from ..capability import Capability, Support, support
 from ..errors import ProviderError, UnsupportedFeatureError
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
 from ..wire.call import Plan, StreamPlan, Timeouts, limited
@@ -45,6 +45,8 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
     provider: ClassVar[str]
     """The backend's name."""
+    engine: ClassVar[str | None] = None
+    """The engine behind it, where what it can do departs from the provider's row in ``capability``."""
     default_model: ClassVar[str | None] = None
     """The model that is asked when none is named."""
     needs_key: ClassVar[bool] = False
@@ -352,8 +354,7 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
     def capabilities(self) -> dict[Capability, Support]:
         """How this backend does each thing that a caller may rely on."""
-        known = CAPABILITIES.get(self.provider, {})
-        return {capability: known.get(capability, Support.UNSUPPORTED) for capability in Capability}
+        return {capability: support(self.engine or self.provider, capability) for capability in Capability}
 
     def get_capabilities(self) -> list[str]:
         """Names of what this backend can do."""

@@ -93,7 +93,7 @@ class HttpProvider(Provider):
 
     def _plan_job(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
         self._check_key()
-        check_promises(self.provider, request)
+        check_promises(self.provider, request, self.engine)
         model = yield from self._plan_model(request.model)
         draft = Draft(request, model, stream, self.provider, self.protocol)
         settle_knobs(draft)

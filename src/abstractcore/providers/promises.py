@@ -59,15 +59,20 @@ _OPTIONS: Final[Mapping[Capability, str]] = {
 """What callers call it, where it is not the capability's own name."""
 
 
-def check_promises(provider: str, request: GenerateRequest) -> None:
+def check_promises(provider: str, request: GenerateRequest, engine: str | None = None) -> None:
     """Refuses what this backend can't do.
+
+    Args:
+        provider: The backend.
+        request: What is asked.
+        engine: The engine behind it, where that has a row of its own.
 
     Raises:
         UnsupportedFeatureError: Names the feature, and the backends that have it.
     """
     _check_tools_alone(provider, request)
     for capability, asks_for in _ASKS_FOR.items():
-        if asks_for(request) and support(provider, capability) is Support.UNSUPPORTED:
+        if asks_for(request) and support(engine or provider, capability) is Support.UNSUPPORTED:
             raise refusal(provider, capability)
 
 

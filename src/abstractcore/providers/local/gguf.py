@@ -43,6 +43,7 @@ class GGUFProvider(LocalProvider):
     """
 
     provider = "huggingface"
+    engine = "gguf"
 
     def __init__(
         self,

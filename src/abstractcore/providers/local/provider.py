@@ -159,7 +159,7 @@ class LocalProvider(HttpProvider):
         return (yield from self._plan_asked(f"{self._endpoint.root}/detokenize", body, read_text))
 
     def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
-        if support(self.provider, Capability.EMBEDDINGS) is Support.UNSUPPORTED:
+        if support(self.engine or self.provider, Capability.EMBEDDINGS) is Support.UNSUPPORTED:
             raise refusal(self.provider, Capability.EMBEDDINGS)
         body = {"model": (yield from self._plan_model(None)), "input": texts}
         vectors, _ = yield from self._plan_asked(f"{self.base_url}/embeddings", body, read_embeddings)

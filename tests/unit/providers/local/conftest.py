@@ -73,14 +73,14 @@ class ScriptedProvider(LocalProvider):
     provider = "huggingface"
 
     def __init__(self, engine: Engine, **options: Any) -> None:
-        self.engine = engine
+        self.scripted = engine
         super().__init__("m", **options)
 
     def _make_engine(self) -> Engine:
-        return self.engine
+        return self.scripted
 
     def _engine_key(self) -> object:
-        return id(self.engine)
+        return id(self.scripted)
 
 
 @pytest.fixture
