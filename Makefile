@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
 DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts one (65 MB) and stops it again.
+LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
 .PHONY: help setup demo test test-unit test-live test-container lint format check build clean
 
@@ -19,6 +20,7 @@ help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 	@echo
 	@echo "demo, test, test-live, test-container: $(VLLM_SIZE)"
+	@echo "test, test-live: $(LIVE_SIZE)"
 	@echo "test-container: $(DOCKER_SIZE)"
 
 setup: $(VENV)/.stamp-dev ## Make .venv with all that development needs (downloads about 67 MB)
@@ -34,7 +36,8 @@ test-unit: $(VENV)/.stamp-test ## Run the fast tests; they use no network and no
 
 test-live: $(VENV)/.stamp-test ## Run the tests against a real vLLM on the CPU (see below)
 	@echo "$(VLLM_SIZE)"
-	$(BIN)/pytest tests/live
+	@echo "$(LIVE_SIZE)"
+	python=$$($(BIN)/python scripts/live_env.py) && PYTHONPATH=$(CURDIR)/src "$$python" -m pytest tests/live
 
 test-container: $(VENV)/.stamp-test ## Run the tests in real containers (see below)
 	@echo "$(VLLM_SIZE)"

@@ -102,18 +102,30 @@ def choose(gpus: Sequence[Gpu], cache: Path) -> Environment:
 def install_steps(environment: Environment, base_python: str) -> tuple[Step, ...]:
     """The commands that make the environment, in order."""
     python = str(environment.python)
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+    pip = _pip(python)
     steps = [Step("making a virtual environment", (base_python, "-m", "venv", str(environment.folder)))]
     left = environment.download
     if environment.gpu is None:
-        # The CPU build of torch is on PyTorch's own index, or where the user's pip settings say. Only this one name
-        # is asked of that index; if it can't be reached, pip goes on with the other places at once.
-        index = ("--extra-index-url", _CPU_TORCH_INDEX, "--retries", "0", "--timeout", "30")
-        steps.append(Step("torch for the CPU", (*pip, "--no-deps", *index, _CPU_TORCH), tries=2, download=190e6))
-        left -= 190e6
+        torch = cpu_torch(python)
+        steps.append(torch)
+        left -= torch.download
     packages = (environment.requirement, *_FOR_CONVERSION)
     steps.append(Step(environment.requirement, (*pip, *packages), tries=2, download=left))
     return tuple(steps)
+
+
+def cpu_torch(python: str) -> Step:
+    """The command that installs torch without the gigabytes that only a GPU needs.
+
+    That build is on PyTorch's own index, or where the user's pip settings say. Only this one name is asked of that
+    index; if it can't be reached, pip goes on with the other places at once.
+    """
+    index = ("--extra-index-url", _CPU_TORCH_INDEX, "--retries", "0", "--timeout", "30")
+    return Step("torch for the CPU", (*_pip(python), "--no-deps", *index, _CPU_TORCH), tries=2, download=190e6)
+
+
+def _pip(python: str) -> tuple[str, ...]:
+    return (python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
 
 
 def extras_probe(environment: Environment) -> tuple[str, ...]:
@@ -216,13 +228,13 @@ _REASONS: Final = (
 )
 
 
-def failure(step: Step, done: runtime.Finished) -> DeployError:
+def failure(step: Step, done: runtime.Finished, what: str = "vLLM") -> DeployError:
     """The error for a step that ended with a code other than 0."""
     text = "\n".join(done.tail)
     errors = [line for line in done.tail if "error" in line.lower()]
     again = "run the same command again: what pip has downloaded is kept"
     error = DeployError(
-        f"vLLM could not be installed ({step.text})",
+        f"{what} could not be installed ({step.text})",
         why=errors[-1] if errors else f"{' '.join(step.argv[:5])} ... ended with code {done.code}",
         hint=next((hint for needle, hint in _REASONS if needle in text), again),
     )

@@ -14,8 +14,9 @@ from abstractcore.factory import create_llm
 from abstractcore.providers import extras
 from abstractcore.settings import cache_dir
 from abstractcore.small_models import SMOLLM2, gguf_path
+from abstractcore.testing import Reply
 
-from .test_main import Shell
+from .test_main import CHAT, Shell
 
 
 @pytest.fixture
@@ -37,7 +38,10 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(monkeypatch, capsys)
+    shell = Shell(monkeypatch, capsys)
+    choice = {"index": 0, "message": {"content": "Because."}, "finish_reason": "stop"}
+    shell.server.route(CHAT, Reply.json({"id": "r", "model": "local", "choices": [choice]}))
+    return shell
 
 
 def test_the_size_is_said_and_the_model_is_got_once(run: Shell, downloads: list[str]) -> None:
@@ -56,9 +60,7 @@ def test_without_a_terminal_nothing_is_got_unasked(run: Shell, downloads: list[s
     assert downloads == []
 
 
-def test_a_variable_agrees_once_and_for_all(
-    run: Shell, downloads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_agrees_once_and_for_all(run: Shell, downloads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ABSTRACTCORE_YES", "1")
     assert run("Why?", "--local", piped="").code == 0
     assert len(downloads) == 1
