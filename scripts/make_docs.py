@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from abstractcore import UnsupportedFeatureError, VLLMProvider  # noqa: E402
-from abstractcore.capability import KNOBS, Capability, Support, support  # noqa: E402
+from abstractcore.capability import ENGINES, KNOBS, Capability, Support, support  # noqa: E402
 from abstractcore.providers.exchange import Job  # noqa: E402
 from abstractcore.providers.registry import BUILT_IN, ProviderInfo  # noqa: E402
 from abstractcore.providers.request import build_request  # noqa: E402
@@ -205,8 +205,9 @@ def provider_cells(row: ProviderInfo) -> Sequence[str]:
 def made_capabilities() -> str:
     """What each provider can do."""
     cells = {Support.NATIVE: "native", Support.EMULATED: "emulated", Support.UNSUPPORTED: ""}
-    rows = [(f"`{known}`", [cells[support(name, known)] for name in NAMES]) for known in Capability]
-    return table("Promise", NAMES, rows)
+    columns = {row: row for row in NAMES} | {engine: f"{engine} files" for engine in ENGINES}
+    rows = [(f"`{known}`", [cells[support(row, known)] for row in columns]) for known in Capability]
+    return table("Promise", list(columns.values()), rows)
 
 
 def made_knobs() -> str:
