@@ -32,6 +32,8 @@ DEFAULT_CONTEXT: Final = 8192
 """Tokens of context unless told otherwise or trained for fewer: memory grows with it, whether it is used or not."""
 _ONE_THREAD: Final = 250e6
 """Bytes of a file below which one thread is faster: several wait for each other some 300 times a token."""
+_LONGEST_EMBEDDED: Final = 2048
+"""Tokens of the longest text that gets a vector."""
 _PROMPT_CACHE: Final = 256
 """MiB of memory for the prompts of other conversations."""
 _OWN: Final = ("model", "n", "stream", "stream_options", "structured_outputs", "repetition_penalty")
@@ -67,6 +69,9 @@ class GgufEngine(Engine):
         self._options = options
         self._find = find
         self._server: Any = None
+        self._embedder: Any = None
+        self._starting = threading.Lock()
+        self._header: Mapping[str, Any] = {}
         self._folder: Path | None = None
         self._key = ""
         self._http: HttpTransport | None = None
@@ -87,28 +92,46 @@ class GgufEngine(Engine):
         # Threads that spin while they wait are several times slower wherever other programs want the cores too.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         os.environ.setdefault("GOMP_SPINCOUNT", "0")
-        xllamacpp = need("xllamacpp", "huggingface", "local")
-        path = self._find() if self._find else self._path
-        header = gguf_header.read_header(path)
-        _read_once(path)
+        need("xllamacpp", "huggingface", "local")
+        self._path = self._find() if self._find else self._path
+        self._header = gguf_header.read_header(self._path)
+        _read_once(self._path)
         self._folder = Path(tempfile.mkdtemp(prefix="abstractcore-"))
         self._key = secrets.token_urlsafe()
-        params = self._params(xllamacpp, path, header)
         try:
-            with kept_handlers(signal.SIGINT, signal.SIGTERM):
-                self._server = xllamacpp.Server(params)
-        except RuntimeError as error:
+            if gguf_header.has_pooling(self._header):
+                self._server = self._embedder = self._start("embedder")
+            else:
+                self._server = self._start("engine")
+        except EngineError:
             self.close()
-            raise EngineError(
-                f"llama.cpp can't load {path}: {error} Its architecture is {header.get('general.architecture')!r}",
-                status=500,
-            ) from error
+            raise
         self._http = HttpTransport()
 
-    def _params(self, xllamacpp: Any, path: Path, header: Mapping[str, Any]) -> Any:
+    def _start(self, name: str) -> Any:
+        xllamacpp = need("xllamacpp", "huggingface", "local")
+        params = self._params(xllamacpp, name)
+        if name == "embedder":
+            params.embedding = True
+            params.n_parallel = 1
+            # A text must fit into one batch. Pooling is the mean of all tokens, unless the model says otherwise.
+            params.n_ctx = params.n_batch = params.n_ubatch = min(self._context(self._header), _LONGEST_EMBEDDED)
+            if not gguf_header.has_pooling(self._header):
+                params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        try:
+            with kept_handlers(signal.SIGINT, signal.SIGTERM):
+                return xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise EngineError(
+                f"llama.cpp can't load {self._path}: {error} "
+                f"Its architecture is {self._header.get('general.architecture')!r}",
+                status=500,
+            ) from error
+
+    def _params(self, xllamacpp: Any, name: str) -> Any:
         params, options = xllamacpp.CommonParams(), self._options
-        params.model.path = str(path)
-        params.n_ctx = self._context(header) * options.parallel
+        params.model.path = str(self._path)
+        params.n_ctx = self._context(self._header) * options.parallel
         params.n_parallel = options.parallel
         params.verbosity = 0
         params.ui = False
@@ -116,13 +139,11 @@ class GgufEngine(Engine):
         if options.gpu_layers is not None:
             params.n_gpu_layers = options.gpu_layers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        params.cpuparams.n_threads = options.threads or (1 if path.stat().st_size < _ONE_THREAD else cores)
+        best = 1 if self._path.stat().st_size < _ONE_THREAD else cores
+        params.cpuparams.n_threads = options.threads or best
         params.cpuparams_batch.n_threads = max(options.threads or 0, cores)
-        params.embedding = True  # besides generating, not in place of it
-        if not gguf_header.has_pooling(header):
-            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
         # Its HTTP server can't be left out: it gets a socket that nobody else can open, in place of a port.
-        params.hostnames = [f"{self._folder}/engine.sock"]
+        params.hostnames = [f"{self._folder}/{name}.sock"]
         params.api_keys = [self._key]
         return params
 
@@ -144,7 +165,11 @@ class GgufEngine(Engine):
                 yield delta
 
     def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        answer = self._server.handle_embeddings({"input": list(texts)})
+        with self._starting:
+            # A second one beside the first, which shares its weights: with both duties and several requests at once,
+            # llama.cpp was seen to abort the whole process.
+            self._embedder = self._embedder or self._start("embedder")
+        answer = self._embedder.handle_embeddings({"input": list(texts)})
         _check(answer)
         rows = sorted(answer["data"], key=lambda row: row["index"])
         return [row["embedding"] for row in rows], Usage(answer["usage"]["prompt_tokens"])
@@ -166,7 +191,8 @@ class GgufEngine(Engine):
     def _ask(self, path: str, body: Mapping[str, Any]) -> Any:
         """Asks the server inside what its Python interface has no function for."""
         assert self._http is not None
-        url = f"http+unix://{quote(f'{self._folder}/engine.sock', safe='')}{path}"
+        name = "embedder" if self._server is self._embedder else "engine"
+        url = f"http+unix://{quote(f'{self._folder}/{name}.sock', safe='')}{path}"
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         try:
             answer = self._http.open(Call("POST", url, headers, msgspec.json.encode(body))).answer
@@ -180,7 +206,7 @@ class GgufEngine(Engine):
         http, self._http = self._http, None
         if http is not None:
             http.close()
-        self._server = None  # its destructor ends its threads and frees the memory
+        self._server = self._embedder = None  # the destructor ends the threads and frees the memory
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
