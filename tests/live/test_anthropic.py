@@ -28,9 +28,10 @@ def llm(vllm: LiveServer) -> Iterator[AnthropicProvider]:
 
 
 @pytest.fixture
-def sdk(vllm: LiveServer) -> Any:
+def sdk(vllm: LiveServer) -> Iterator[Any]:
     anthropic = pytest.importorskip("anthropic")
-    return anthropic.Anthropic(base_url=vllm.base_url.removesuffix("/v1"), api_key="EMPTY", max_retries=0)
+    with anthropic.Anthropic(base_url=vllm.base_url.removesuffix("/v1"), api_key="EMPTY", max_retries=0) as client:
+        yield client
 
 
 def weather(city: Literal["Paris", "Rome"]) -> str:

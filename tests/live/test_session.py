@@ -36,10 +36,9 @@ def test_a_conversation_is_held_saved_and_gone_on_with(llm: VLLMProvider, vllm: 
     assert again.generate("A colour?", response_model=Colour).name in ("red", "green")
     assert len(again) == 8
 
-    again.llm = AnthropicProvider(vllm.model, base_url=vllm.base_url)
-    asked = again.get_history()
-    counted = llm.count_tokens("And now?", messages=asked)
-    assert again.generate("And now?").input_tokens == counted, "the same conversation in another protocol"
+    counted = llm.count_tokens("And now?", messages=again.get_history())
+    with AnthropicProvider(vllm.model, base_url=vllm.base_url) as again.llm:
+        assert again.generate("And now?").input_tokens == counted, "the same conversation in another protocol"
 
 
 async def test_the_same_on_the_event_loop(llm: VLLMProvider) -> None:
@@ -51,16 +50,18 @@ async def test_the_same_on_the_event_loop(llm: VLLMProvider) -> None:
     assert len(session) == 4
 
 
-@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
-def test_a_conversation_that_no_longer_fits_is_shortened(llm: VLLMProvider, vllm: LiveServer, protocol: str) -> None:
-    asked = llm if protocol == "openai" else AnthropicProvider(vllm.model, base_url=vllm.base_url)
-    session = Session(asked, temperature=0, max_output_tokens=20)
-    for number in range(6):
-        session.add_message("user", f"Remember {number}: " + "word " * 400)
-        session.add_message("assistant", "Yes.")
-    with pytest.raises(ContextLengthError, match=r"session\.compact"):
-        session.generate("What was it?")
-    assert len(session) == 12
-    assert session.compact(keep=1, max_output_tokens=60, temperature=0) == 10
-    assert session.summary
-    assert session.generate("What was it?").finish_reason in ("stop", "length")
+@pytest.mark.parametrize("kind", [VLLMProvider, AnthropicProvider])
+def test_a_conversation_that_no_longer_fits_is_shortened(
+    kind: type[VLLMProvider | AnthropicProvider], vllm: LiveServer
+) -> None:
+    with kind(vllm.model, base_url=vllm.base_url) as llm:
+        session = Session(llm, temperature=0, max_output_tokens=20)
+        for number in range(6):
+            session.add_message("user", f"Remember {number}: " + "word " * 400)
+            session.add_message("assistant", "Yes.")
+        with pytest.raises(ContextLengthError, match=r"session\.compact"):
+            session.generate("What was it?")
+        assert len(session) == 12
+        assert session.compact(keep=1, max_output_tokens=60, temperature=0) == 10
+        assert session.summary
+        assert session.generate("What was it?").finish_reason in ("stop", "length")
