@@ -17,6 +17,7 @@ from abstractcore.deploy.container import Mount
 from abstractcore.settings import cache_dir
 from tests.container import daemon, images
 from tests.container.daemon import Docker
+from tests.container.shell import Shell, launch_options
 from tests.live.conftest import Shown, environment, make, show
 
 __all__ = ["environment", "show"]
@@ -74,6 +75,18 @@ def tiny_model(environment: local_vllm.Environment, show: Shown) -> Path:
     with show() as report:
         make(environment, folder, ["model"], report)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shell(
+    docker: Docker,
+    server_image: str,
+    client_image: str,
+    server_mounts: tuple[Mount, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Shell:
+    """The command line, with the images that are made here."""
+    return Shell(tmp_path_factory.mktemp("state"), launch_options(server_image, client_image, server_mounts))
 
 
 class Containers:

@@ -83,8 +83,8 @@ def take_down(
     """
     names = engine.labelled("container", project)
     found = [read_container(document) for name in names if (document := engine.inspect(name)) is not None]
-    # The client first: it is the one who asks the server for more.
-    found.sort(key=lambda container: container.labels.get(f"{LABEL}.role") != "client")
+    # The server first: the client has to be there for the requests that the server still finishes.
+    found.sort(key=lambda container: container.labels.get(f"{LABEL}.role") != "server")
     killed = tuple(container.name for container in found if _stop(engine, container, grace, report))
     engine.remove(*(container.name for container in found))
     networks = engine.labelled("network", project)
