@@ -29,8 +29,8 @@ def save(folder: Path, deployment: Deployment, engine: str) -> None:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = folder / f"{_NAME}.new"
-    document = {"schema": SCHEMA, "engine": engine, "deployment": deployment}
-    scratch.write_bytes(msgspec.json.encode(document, enc_hook=_encode))
+    document = {"schema": SCHEMA, "engine": engine, "deployment": as_data(deployment)}
+    scratch.write_bytes(msgspec.json.encode(document))
     scratch.replace(folder / _NAME)
 
 
@@ -42,12 +42,26 @@ def load(folder: Path) -> Deployment | None:
     """
     path = folder / _NAME
     try:
-        document = msgspec.json.decode(path.read_bytes())
-        return msgspec.convert(document["deployment"], Deployment, dec_hook=_decode)
+        return from_data(msgspec.json.decode(path.read_bytes())["deployment"])
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} can't be read", why=str(error), hint=f"rm {path}") from error
+
+
+def as_data(deployment: Deployment) -> dict[str, Any]:
+    """A deployment as JSON knows it."""
+    found: dict[str, Any] = msgspec.to_builtins(deployment, enc_hook=_encode)
+    return found
+
+
+def from_data(data: Any) -> Deployment:
+    """The way back.
+
+    Raises:
+        msgspec.ValidationError: It is no deployment.
+    """
+    return msgspec.convert(data, Deployment, dec_hook=_decode)
 
 
 def forget(folder: Path) -> None:
