@@ -10,7 +10,7 @@ from .test_profiles import refusal
 
 def test_host_network_with_a_published_port_is_refused_with_the_reason() -> None:
     for option in ("publish", "publish_client"):
-        error = refusal("host", **{option: Port(8000, 8000)})
+        error = refusal("host", "4xL4", **{option: Port(8000, 8000)})
         assert error.message == "the host profile publishes no ports"
         assert "drops the ports in silence" in (error.why or "")
 
