@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,7 @@ from ..request import GenerateDefaults
 from . import adapters, guided, pooling, routing, server, tokens, tools
 from .job import decide
 from .load import ask_load
+from .misplaced import warn_of_server_settings
 from .replicas import Replicas, base_urls_of
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         )
         self._endpoints = self._replicas.endpoints
         self._adapters = routing.Memory()
+        warn_of_server_settings(os.environ)
 
     @property
     def _endpoint(self) -> Endpoint:
