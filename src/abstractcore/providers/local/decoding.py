@@ -66,7 +66,7 @@ class Wish(Struct, frozen=True, kw_only=True):
             limit=limit,
             stop=stop,
             seed=body.get("seed"),
-            logprobs=None if logprobs in (None, False) else int(logprobs),
+            logprobs=None if logprobs is None or logprobs is False else int(logprobs),
         )
 
 

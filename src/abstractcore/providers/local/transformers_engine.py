@@ -123,10 +123,12 @@ class _Model(LanguageModel):
 
     def drop_adapter(self, name: str) -> None:
         slot = self._slots.pop(name)
-        if self._slots:
-            self._peft.delete_adapter(slot)
-        else:  # peft keeps at least one: take the wrapping off instead
-            self._plain, self._peft = self._peft.unload(), None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the adapter that is active from now on: each request says which
+            if self._slots:
+                self._peft.delete_adapter(slot)
+            else:  # peft keeps at least one: take the wrapping off instead
+                self._plain, self._peft = self._peft.unload(), None
 
 
 class _Decoder:

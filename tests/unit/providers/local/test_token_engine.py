@@ -117,6 +117,8 @@ def test_logprobs_name_the_tokens_and_the_likeliest(llm: PlainProvider) -> None:
     answer = llm.generate("Hi", logprobs=2, max_output_tokens=2)
     assert answer.logprobs is not None
     assert [token.token for token in answer.logprobs] == ["H", "e"]
+    chosen = llm.generate("Hi", logprobs=True, max_output_tokens=1).logprobs or []
+    assert [(token.token, token.top) for token in chosen] == [("H", {})]
     assert all(len(token.top) == 2 and token.logprob == max(token.top.values()) for token in answer.logprobs)
 
 
