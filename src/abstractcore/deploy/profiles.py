@@ -320,7 +320,7 @@ def _volumes(options: LaunchOptions, given: Given) -> tuple[Volume, ...]:
     if options.profile == "sealed":
         uid, _, gid = given.user(options.user).partition(":")
         # In memory: no socket of an earlier run is left in it, and its owner is known without anyone preparing it.
-        owner = f"uid={uid},gid={gid or uid},mode=0700,size=1m"
+        owner = f"uid={uid},gid={gid or uid},mode=0700"
         found.append(Volume(f"{options.project}-socket", {"type": "tmpfs", "device": "tmpfs", "o": owner}))
     return tuple(found)
 

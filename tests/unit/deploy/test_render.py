@@ -178,6 +178,7 @@ def test_podman_takes_the_check_as_a_list_and_names_the_registry() -> None:
     assert "docker.io/vllm/vllm-openai:v0.8.5" in argv
     assert podman.qualified("chatbot-main-gpu-agent:1") == "chatbot-main-gpu-agent:1"
     assert podman.qualified("quay.io/a/b:1") == "quay.io/a/b:1"
+    assert podman.qualified("localhost/a:1") == "localhost/a:1"
     assert podman.qualified("localhost:5000/b") == "localhost:5000/b"
     assert podman.devices(Gpus()) == ["nvidia.com/gpu=all"]
 

@@ -38,7 +38,8 @@ def devices(gpus: Gpus) -> list[str]:
 def qualified(image: str) -> str:
     """The image with its registry: podman knows no default one. A name without a path is taken for a local image."""
     first, slash, _ = image.partition("/")
-    return f"docker.io/{image}" if slash and not any(mark in first for mark in ".:") else image
+    has_registry = first == "localhost" or any(mark in first for mark in ".:")
+    return f"docker.io/{image}" if slash and not has_registry else image
 
 
 def _adapted(spec: ContainerSpec) -> ContainerSpec:
