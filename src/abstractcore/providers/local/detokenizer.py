@@ -45,7 +45,7 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Ends a text before the first of some strings, wherever the pieces of the text begin and end.
+    """Ends a text before the first of some strings to be complete, wherever its pieces begin and end.
 
     Args:
         strings: None of them empty.
@@ -64,9 +64,9 @@ class StopStrings:
         if not self._strings:
             return piece
         text = self._held + piece
-        places = [(at, stop) for stop in self._strings if (at := text.find(stop)) >= 0]
+        places = [(at + len(stop), at, stop) for stop in self._strings if (at := text.find(stop)) >= 0]
         if places:
-            at, self.found = min(places)
+            _, at, self.found = min(places)
             self._held = ""
             return text[:at]
         keep = max(self._overlap(text, stop) for stop in self._strings)

@@ -55,8 +55,8 @@ def test_a_text_ends_before_the_first_stop_string(written: str, strings: list[st
         pieces.append(stop.add(written[at : at + step]))
         at += step
     found = "".join(pieces) + ("" if stop.found else stop.rest())
-    ends = [written.find(string) for string in strings if string in written]
-    assert found == (written[: min(ends)] if ends else written)
+    ends = [(written.find(string) + len(string), written.find(string)) for string in strings if string in written]
+    assert found == (written[: min(ends)[1]] if ends else written)
     assert (stop.found is not None) == bool(ends)
 
 
