@@ -6,10 +6,12 @@ that against its documentation.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +28,18 @@ from abstractcore import (
 from abstractcore.deploy import runtime, small_model
 from abstractcore.providers import LMStudioProvider
 from abstractcore.settings import cache_dir
+from abstractcore.transport.http_async import AsyncHttpTransport
+from abstractcore.transport.http_sync import HttpTransport
+from tests.contract.cases import CASES
+from tests.contract.target import Target
 
 SCRIPT: Final = Path(__file__).parents[2] / "scripts" / "llama_server.py"
 NAME: Final = "smollm2"
+LACKS: Final = {
+    "tool_required": "the small model's template has no place for tools, and the server answers with text",
+    "constraint_cut": "the server lets JSON stand in a Markdown fence, which it takes off an answer that is whole",
+}
+"""Cases of the contract that this server can't be brought to."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +63,22 @@ def address() -> Iterator[str]:
 def llm(address: str) -> Iterator[LMStudioProvider]:
     with LMStudioProvider(base_url=address, temperature=0, seed=1) as provider:
         yield provider
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in LACKS])
+def test_contract(case: str, address: str) -> None:
+    def make(model: str, **options: Any) -> LMStudioProvider:
+        return LMStudioProvider(model, base_url=address, **options)
+
+    def transports() -> Mapping[str, Any]:
+        return {"transport": HttpTransport(), "async_transport": AsyncHttpTransport()}
+
+    async def awaited(outcome: Any) -> None:
+        await outcome
+
+    outcome = CASES[case](Target("lmstudio", NAME, make, transports, NAME, bad={"temperature": "hot"}))
+    if inspect.isawaitable(outcome):
+        asyncio.run(awaited(outcome))
 
 
 def test_the_model_is_found_out_and_answers(llm: LMStudioProvider) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from ...errors import ConfigurationError
 from ..draft import Draft
 from ..request import GenerateDefaults
-from . import small_gguf
+from . import guided, small_gguf
 from .engine import Engine
 from .gguf_engine import GgufEngine, Options
 from .provider import LocalProvider
@@ -81,5 +81,7 @@ class GGUFProvider(LocalProvider):
 
     def _shape(self, draft: Draft) -> None:
         super()._shape(draft)
+        if draft.request.constraint is not None:
+            guided.check(draft.request.constraint, self.provider)
         if draft.request.chat_template_kwargs:
             draft.fields["chat_template_kwargs"] = draft.request.chat_template_kwargs

@@ -15,6 +15,8 @@ from .engine import EngineError
 
 _PREFIX: Final = "%llguidance {}\n"
 """What tells llama.cpp that the grammar is llguidance's, not its own."""
+_SPACING: Final = {"whitespace_pattern": r"[ \t\n]{1,20}"}
+"""JSON allows any amount of white space; small models run away in it."""
 _SLASHES: Final = re.compile(r"\\.|/|\n", re.DOTALL)
 
 
@@ -36,6 +38,8 @@ def write(structured: Mapping[str, Any]) -> str:
 
 
 def _json(schema: Any) -> str:
+    if isinstance(schema, dict):
+        schema = {"x-guidance": _SPACING, **schema}
     return f"start: %json {msgspec.json.encode(schema).decode()}\n"
 
 
