@@ -16,7 +16,10 @@ from tests.contract.target import Target
 class Backend:
     """What is the same whether a backend is there or recorded."""
 
-    provider: str
+    name: str
+    """As the tests call it."""
+    provider: str = ""
+    """By default the same."""
     model: str = "smollm2"
     listed: str | None = None
     context: int = 2048
@@ -29,10 +32,10 @@ class Backend:
         server._known.clear()
 
         def make(model: str, **options: Any) -> Provider:
-            return create_llm(self.provider, model=model, **{**config, **options})
+            return create_llm(self.provider or self.name, model=model, **{**config, **options})
 
         return Target(
-            self.provider,
+            self.provider or self.name,
             self.model,
             make,
             transports,
@@ -44,12 +47,22 @@ class Backend:
         )
 
 
+FOLDER: Final = "./SmolLM2-135M-Instruct"
+"""Below the folder of models, where the tests of in-process backends run; so no recording holds a machine's path."""
+
 BACKENDS: Final[Mapping[str, Backend]] = {
-    row.provider: row
+    row.name: row
     for row in (
         Backend("openai"),
         Backend("anthropic"),
         Backend("vllm"),
+        Backend(
+            "lmstudio",
+            bad={"extra_body": {"top_k": "many"}, "allow_unknown": True},
+            lacks={
+                "tool_required": "llama.cpp asks no call of a model whose template has no tools; the answer is refused"
+            },
+        ),
         Backend(
             "ollama",
             listed="smollm2:latest",
@@ -57,5 +70,9 @@ BACKENDS: Final[Mapping[str, Backend]] = {
             bad={"extra_body": {"num_ctx": "many"}},
             lacks={"tool_required": "the small model's template has no place for tools, and Ollama refuses them"},
         ),
+        Backend(
+            "huggingface", model=FOLDER, context=8192, bad={"extra_body": {"top_k": "many"}, "allow_unknown": True}
+        ),
+        Backend("mlx", model=FOLDER, context=8192, bad={"extra_body": {"top_k": "many"}, "allow_unknown": True}),
     )
 }

@@ -6,14 +6,8 @@ that against its documentation.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -25,60 +19,22 @@ from abstractcore import (
     TruncatedOutputError,
     UnsupportedFeatureError,
 )
-from abstractcore.deploy import runtime, small_model
 from abstractcore.providers import LMStudioProvider
-from abstractcore.settings import cache_dir
-from abstractcore.transport.http_async import AsyncHttpTransport
-from abstractcore.transport.http_sync import HttpTransport
-from tests.contract.cases import CASES
-from tests.contract.target import Target
-
-SCRIPT: Final = Path(__file__).parents[2] / "scripts" / "llama_server.py"
-NAME: Final = "smollm2"
-LACKS: Final = {
-    "tool_required": "the small model's template has no place for tools, and the server answers with text",
-    "constraint_cut": "the server lets JSON stand in a Markdown fence, which it takes off an answer that is whole",
-}
-"""Cases of the contract that this server can't be brought to."""
+from tests.live import llama_server
+from tests.live.llama_server import NAME
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A server with the small model; run by a Python that has xllamacpp."""
-    python = os.environ.get("ABSTRACTCORE_TEST_EXTRAS_PYTHON", sys.executable)
-    done = runtime.run((python, "-c", "import xllamacpp"), env=dict(os.environ))
-    assert done.code == 0, f"{python} lacks xllamacpp; name another one in ABSTRACTCORE_TEST_EXTRAS_PYTHON\n{done.tail}"
-    gguf = small_model.ensure_gguf(small_model.SMOLLM2, cache_dir(), python=Path(python))
-    argv, pipe = [python, str(SCRIPT), str(gguf), NAME], subprocess.PIPE
-    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        url = server.stdout.readline().strip()
-        assert url, "llama.cpp's server did not start"
+    """A server with the small model."""
+    with llama_server.running() as url:
         yield url
-        server.stdin.close()
 
 
 @pytest.fixture
 def llm(address: str) -> Iterator[LMStudioProvider]:
     with LMStudioProvider(base_url=address, temperature=0, seed=1) as provider:
         yield provider
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case not in LACKS])
-def test_contract(case: str, address: str) -> None:
-    def make(model: str, **options: Any) -> LMStudioProvider:
-        return LMStudioProvider(model, base_url=address, **options)
-
-    def transports() -> Mapping[str, Any]:
-        return {"transport": HttpTransport(), "async_transport": AsyncHttpTransport()}
-
-    async def awaited(outcome: Any) -> None:
-        await outcome
-
-    outcome = CASES[case](Target("lmstudio", NAME, make, transports, NAME, bad={"temperature": "hot"}))
-    if inspect.isawaitable(outcome):
-        asyncio.run(awaited(outcome))
 
 
 def test_the_model_is_found_out_and_answers(llm: LMStudioProvider) -> None:

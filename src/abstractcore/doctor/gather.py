@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from ..deploy import runtime
-from ..deploy.container import CLIENT, SERVER
+from ..deploy.container import CLIENT, LABEL, SERVER
 from ..deploy.engine import Engine, find_engine
 from ..deploy.inspected import read_container
+from ..deploy.lifecycle import record
 from ..deploy.lifecycle.listeners import listeners
+from ..deploy.lifecycle.status import compare
 from ..deploy.preflight import probe
 from ..errors import DeployError
-from ..settings import resolve
+from ..settings import resolve, state_dir
 from ..transport import HttpTransport, SyncDriver
 from ..wire.call import Answer, Call, Plan, Timeouts
 from .container import option
@@ -66,6 +68,7 @@ def gather(
         _driver_cuda(environ),
         daemon_limits(),
         environ,
+        planned=_planned(tool, found),
         listeners=listeners,
     )
 
@@ -84,6 +87,19 @@ def _present(tool: Engine | None, name: str) -> str | None:
         return name if tool and tool.inspect(name) else None
     except DeployError:
         return None  # the daemon does not answer; host.daemon says so
+
+
+def _planned(tool: Engine | None, server: Json | None) -> Callable[[], list[str]] | None:
+    """How what runs differs from what ``abstractcore up`` kept of its plan; ``None`` for what it did not start."""
+    project = read_container(server).labels.get(f"{LABEL}.project") if server else None
+    kept = record.load(state_dir() / project) if project else None
+    if tool is None or kept is None:
+        return None
+
+    def differences() -> list[str]:
+        return [f"{name}: {difference}" for name, rows in compare(tool, kept).items() for difference in rows]
+
+    return differences
 
 
 def address_of(document: Json) -> str | None:

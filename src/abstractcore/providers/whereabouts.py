@@ -10,9 +10,9 @@ from ..transport.route import Router
 def cause_of(base_url: str, error: ConnectionFailedError | RequestTimeoutError) -> Cause | None:
     """The cause that lies in the topology, if one does."""
     failure = _failure(error)
-    return (
-        None if failure is None else cause(base_url, failure, here(), proxy=Router().find(error.url or base_url).proxy)
-    )
+    if failure is None or base_url.startswith("local:"):  # an engine in this process
+        return None
+    return cause(base_url, failure, here(), proxy=Router().find(error.url or base_url).proxy)
 
 
 def _failure(error: ConnectionFailedError | RequestTimeoutError) -> Failure | None:
