@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.container.daemon import Docker
-from tests.container.shell import Running, Shell, brought_up
+from tests.container.shell import Running, Shell, brought_up, document_of
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +25,10 @@ def test_over_a_socket_the_client_gets_a_real_answer_without_any_network(docker:
         assert found["HostConfig"]["ReadonlyRootfs"] is True
         assert found["HostConfig"]["CapDrop"] == ["ALL"]
         assert found["Config"]["User"] not in {"", "0", "0:0"}
+
+
+def test_a_server_that_was_killed_takes_its_socket_again(docker: Docker, sealed: Running) -> None:
+    docker("kill", sealed.server)  # its socket stays: the client still holds the volume
+    docker("start", sealed.server)
+    again = document_of(sealed.up("--json", "--timeout", "600"))
+    assert again["completion"]["output_tokens"] > 0

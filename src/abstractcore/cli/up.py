@@ -97,9 +97,9 @@ def _refuse(plan: Plan) -> None:
 
 def _rehearse(engine: Engine, planned: Deployment, wishes: Wishes, *, as_json: bool) -> None:
     from ..deploy.lifecycle.up import look
-    from ..deploy.render.docker import commands
+    from ..deploy.render import docker, podman
 
-    argvs = commands(planned, engine.name)
+    argvs = podman.commands(planned) if engine.name == "podman" else docker.commands(planned)
     with ProgressLine() as progress:
         problems = look(engine, planned, wishes, progress)
     if as_json:

@@ -4,6 +4,8 @@ vLLM takes its key from its arguments or its environment only, and releases up t
 log, also those that came by way of ``--config``. So the key is read from its file here, and only the server's own
 process has it.
 
+vLLM leaves its socket behind when it ends, and can't listen on one that is there: it is removed before each start.
+
 vLLM ends with code 0 when its engine has died, as if all were well; here that becomes 1, so that ``on-failure`` starts
 it again. When it was asked to stop, the code says so as shells do: 143 for SIGTERM.
 """
@@ -21,6 +23,9 @@ import os, signal, sys
 key_file, asked, child = os.environ.get("{KEY_VARIABLE}"), [], 0
 if key_file:
     os.environ["VLLM_API_KEY"] = open(key_file).read().strip() or sys.exit(key_file + " is empty")
+for flag, path in zip(sys.argv[1:], sys.argv[2:]):
+    if flag == "--uds" and os.path.exists(path):
+        os.unlink(path)
 def forward(number, frame):
     asked.append(number)
     if child:

@@ -39,6 +39,13 @@ def test_the_key_comes_from_its_file_and_arguments_stay_as_they_are(server: Path
     assert all("s3cret" not in str(word) for word in process.args)
 
 
+def test_the_socket_of_an_earlier_server_is_gone_before_the_next_starts(server: Path, tmp_path: Path) -> None:
+    server.write_text("import os, sys; print(os.path.exists(sys.argv[2]))")
+    socket = tmp_path / "vllm.sock"
+    socket.touch()
+    assert start(server, "--uds", str(socket)).communicate(timeout=30)[0] == "False\n"
+
+
 def test_a_server_without_a_key_file_gets_no_key(server: Path) -> None:
     server.write_text(TELLS.format(code=3))
     process = start(server)

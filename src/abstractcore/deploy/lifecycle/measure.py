@@ -20,6 +20,7 @@ from ..container import LABEL, SECRETS, ContainerSpec, Deployment, Mount
 from ..engine import Engine
 from ..inspected import read_image
 from ..progress import Progress, Report, silent
+from ..render import podman
 from ..render.docker import gpu_request
 from .checks import Facts, needs_ring
 from .listeners import listeners
@@ -110,9 +111,11 @@ def _empty_image(engine: Engine) -> Iterator[str]:
 
 def _probed(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, str], int | None]:
     """Promises that the engine can't keep, with its words, and a memlock with which a container starts."""
+    asked: dict[str, tuple[str, ...]]
     asked = {limit.name: ("--ulimit", f"{limit.name}={limit.value}") for limit in spec.ulimits}
     if spec.gpus is not None:
-        asked["gpus"] = ("--gpus", gpu_request(spec.gpus))
+        by_name = [part for name in podman.devices(spec.gpus) for part in ("--device", name)]
+        asked["gpus"] = tuple(by_name) if engine.name == "podman" else ("--gpus", gpu_request(spec.gpus))
     if not asked:
         return {}, None
     with _empty_image(engine) as image:

@@ -18,7 +18,7 @@ from ..engine import Engine, refused
 from ..inspected import ImageDefaults, read_container, read_image
 from ..lock import locked
 from ..progress import Progress, Report, silent
-from ..render.docker import create_argv, network_argv, volume_argv
+from ..render import docker, podman
 from . import record
 from .canary import Canary, Completion, ask_for_a_token, read_completion
 from .checks import Facts, PreflightError, Problem, problems
@@ -90,7 +90,7 @@ def up(engine: Engine, deployment: Deployment, wishes: Wishes, report: Report = 
     with locked(wishes.folder / LOCK, lambda: report(Progress("check", "another run is at work, waiting"))):
         engine.info()
         if _runs_already(engine, deployment, wishes, report):
-            canary, completion = _prove(engine, deployment, report)
+            canary, completion = _prove(engine, deployment, wishes, report)
             return _outcome(deployment, canary, completion, began, ran_already=True)
         facts = check(engine, deployment, wishes, report)
         with _nothing_half_made(engine, deployment.project, wishes, report) as made:
@@ -172,6 +172,7 @@ def image_defaults(engine: Engine, image: str) -> ImageDefaults | None:
 
 def _make(engine: Engine, deployment: Deployment, made: _Made, facts: Facts, report: Report) -> None:
     label = f"{LABEL}.project={deployment.project}"
+    create_argv = podman.create_argv if engine.name == "podman" else docker.create_argv
     if deployment.key_file is not None:
         path = Path(deployment.key_file)
         if ensure_key(path, deployment.server.user, is_rootless=facts.is_rootless):
@@ -179,12 +180,12 @@ def _make(engine: Engine, deployment: Deployment, made: _Made, facts: Facts, rep
     for network in deployment.networks:
         if not engine.exists("network", network):
             report(Progress("create", f"network {network}"))
-            engine.do(*network_argv(network, label))
+            engine.do(*docker.network_argv(network, label))
             made.networks.append(network)
     for volume in deployment.volumes:
         if not engine.exists("volume", volume.name):
             report(Progress("create", f"volume {volume.name}"))
-            engine.do(*volume_argv(volume, label))
+            engine.do(*docker.volume_argv(volume, label))
             made.volumes.append(volume.name)
     for spec in deployment.containers:
         report(Progress("create", spec.name))
@@ -209,7 +210,7 @@ def _start(engine: Engine, deployment: Deployment, wishes: Wishes, report: Repor
     return canary, completion
 
 
-def _prove(engine: Engine, deployment: Deployment, report: Report) -> tuple[Canary, Completion | None]:
+def _prove(engine: Engine, deployment: Deployment, wishes: Wishes, report: Report) -> tuple[Canary, Completion | None]:
     report(Progress("proof", "a token from the server"))
     rows = [row for spec in deployment.containers for row in in_force(engine, spec)]
     if rows:
@@ -219,6 +220,8 @@ def _prove(engine: Engine, deployment: Deployment, report: Report) -> tuple[Cana
             hint="abstractcore up ... --replace",
         )
     canary = ask_for_a_token(engine, deployment.server, deployment.served_name, limit=120)
+    if canary.health is None:  # it was started a moment ago, by its engine or by hand
+        canary = wait_for_server(engine, deployment.server, deployment.served_name, report, limit=wishes.limit)
     if not canary.answers:
         raise DeployError(
             f"{deployment.server.name} runs, but gives no token",

@@ -46,6 +46,8 @@ class _Watch:
     model: str
     report: Report
     until: float
+    restarts: int = 0
+    """Before this wait began."""
     clock: Callable[[], float] = time.monotonic
     phases: Phases = field(default_factory=Phases)
     lines: list[str] = field(default_factory=list)
@@ -65,7 +67,7 @@ class _Watch:
             return
         self.report(self.phases.latest)
         self.state = state_of(self.engine, self.spec.name)
-        if not self.state.running or self.state.restarts:
+        if not self.state.running or self.state.restarts > self.restarts:
             raise self._over("ended")
         if self.phases.listening:
             self.canary = ask_for_a_token(self.engine, self.spec, self.model, limit=_TOKEN)
@@ -103,7 +105,8 @@ def wait_for_server(engine: Engine, spec: ContainerSpec, model: str, report: Rep
     Raises:
         DeployError: It ended, or gave none in time; the first line is the cause, ``log_tail`` has the last lines.
     """
-    watch = _Watch(engine, spec, model, report, time.monotonic() + limit)
+    before = state_of(engine, spec.name).restarts
+    watch = _Watch(engine, spec, model, report, time.monotonic() + limit, before)
     try:
         engine.follow(spec.name, watch.read, watch.look)
     except _OverError:

@@ -86,6 +86,19 @@ def test_what_was_changed_while_it_ran_is_no_success(engine: FakeEngine, planned
     assert "--restart: planned on-failure:5, in force always" in str(caught.value.why)
 
 
+def test_what_was_started_by_hand_a_moment_ago_is_waited_for(
+    engine: FakeEngine, bring_up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_up()
+    canaries = [
+        {"health": None, "status": None, "said": "ConnectionRefusedError: refused", "seconds": 0.0},
+        engine.canary,
+    ]
+    monkeypatch.setattr(FakeEngine, "canary", property(lambda _: canaries.pop(0)), raising=False)
+    assert bring_up().ran_already is True
+    assert canaries == []
+
+
 def other(planned: Deployment) -> Deployment:
     """The same with another plan."""
     labels = {**planned.server.labels, "io.abstractcore.plan": "another"}
