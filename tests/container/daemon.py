@@ -81,6 +81,15 @@ class Docker:
                 pytest.fail(f"{name} is {state['Status']}, {now}, not {status}: {first}\n{log[-4000:]}")
             time.sleep(0.1)
 
+    def wait_for_port(self, name: str, port: int) -> None:
+        """Waits until something listens inside a container that has Python."""
+        script = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()"
+        deadline = time.monotonic() + 60
+        while self.run("exec", name, "python3", "-c", script, str(port)).returncode:
+            if time.monotonic() > deadline:
+                pytest.fail(f"nothing listens on port {port} of {name}:\n{self.logs(name)}")
+            time.sleep(0.1)
+
 
 @contextmanager
 def running(folder: Path, report: Report) -> Iterator[Docker]:

@@ -108,6 +108,16 @@ class Running:
     def up(self, *more: str) -> subprocess.CompletedProcess[str]:
         return self.shell.up(self.model, *self.arguments, *more)
 
+    def examined(self) -> dict[str, set[str]]:
+        """The verdicts of the doctor by check; what it calls broken fails the test."""
+        done = self.shell("doctor", "--json", "--server", self.server, "--client", self.client)
+        found: dict[str, set[str]] = {}
+        for row in json.loads(done.stdout)["findings"]:
+            assert row["verdict"] not in {"error", "crashed"}, row
+            found.setdefault(row["id"], set()).add(row["verdict"])
+        assert done.returncode == 0, done.stderr
+        return found
+
 
 def brought_up(shell: Shell, model: Path, profile: str, *arguments: str) -> Iterator[Running]:
     project = ("--project", f"abstractcore-test-{profile}")

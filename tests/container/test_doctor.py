@@ -87,10 +87,8 @@ def test_the_way_from_the_client_is_tried_in_its_own_container(
     containers: Containers, python: str, docker: Docker
 ) -> None:
     network = containers.network()
-    listens = ("--health-cmd", "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 8000))'")
-    options = ("--network", network, *listens, "--health-interval", "500ms")
-    server = containers.start(python, "python3", "-c", SERVE, options=options)
-    docker.wait(server, "healthy", limit=60)
+    server = containers.start(python, "python3", "-c", SERVE, options=("--network", network))
+    docker.wait_for_port(server, 8000)
     for host, verdict in ((server, "ok"), ("localhost", "error")):
         client = containers.start(
             python,
@@ -112,6 +110,22 @@ def test_a_container_that_is_not_there_or_has_ended(containers: Containers, pyth
     docker.wait(ended, "exited", limit=30)
     _, found = examined("--server", ended, "--only", "container.running")
     assert "exit code 7" in found["container.running"][0]["measured"]
+
+
+def test_repairs_are_shown_and_done(containers: Containers, python: str, docker: Docker) -> None:
+    network = containers.network()
+    options = ("--network", network, "--restart", "on-failure", "--network-alias", "vllm-server")
+    server = containers.start(python, "python3", "-c", SERVE, options=options)
+    docker.wait_for_port(server, 8000)
+    url = ("--env", "VLLM_BASE_URL=http://vllm-server:8000/v1")
+    client = containers.start(python, "sleep", "600", options=("--network", containers.network(), *url))
+    which = ("--server", server, "--client", client, "--only", "container.restart,client.url")
+    done = CliRunner().invoke(cli, ["doctor", "--fix", "--yes", *which])
+    assert done.exit_code == 3  # what it found before it mended
+    assert f"done: docker network connect {network} {client}" in done.stderr
+    code, found = examined(*which)
+    assert code == 0
+    assert verdicts(found, "container.restart") == verdicts(found, "client.url") == {"ok"}
 
 
 def test_no_daemon_is_a_finding(monkeypatch: pytest.MonkeyPatch, docker: Docker, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from abstractcore.cli.main import cli
 from abstractcore.deploy.container import Mount
 from abstractcore.deploy.vllm_server import died
 from tests.container import real_server
@@ -24,3 +28,7 @@ def test_a_server_with_the_usual_shared_memory_dies_and_its_log_names_the_cause(
     assert error.message == "vLLM ended while it was starting: the shared memory /dev/shm is too small"
     assert error.why is not None
     assert "Increase /dev/shm" in error.why
+    found = json.loads(CliRunner().invoke(cli, ["doctor", "--json", "--server", name, "--only", "container"]).stdout)
+    (running,) = [row for row in found["findings"] if row["id"] == "container.running"]
+    assert running["measured"].startswith("the shared memory of the container is too small")
+    assert "--shm-size" in running["cure"]

@@ -26,6 +26,13 @@ def test_the_client_on_the_private_network_gets_a_real_answer(docker: Docker, pr
     assert int(docker("exec", private.server, "python3", "-c", size)) == found["HostConfig"]["ShmSize"] >= 2**28
 
 
+def test_the_doctor_finds_nothing_broken(private: Running) -> None:
+    found = private.examined()
+    for check in ("container.flags", "container.secrets", "container.user", "container.privileges", "server.health",
+                  "server.models", "server.regex", "client.url", "client.key_file"):  # fmt: skip
+        assert found[check] == {"ok"}, check
+
+
 def test_a_container_that_is_gone_is_missed(docker: Docker, private: Running) -> None:
     docker("rm", "--force", private.client)
     status = private.shell("status", *private.project)

@@ -27,6 +27,13 @@ def test_over_a_socket_the_client_gets_a_real_answer_without_any_network(docker:
         assert found["Config"]["User"] not in {"", "0", "0:0"}
 
 
+def test_the_doctor_finds_nothing_broken(sealed: Running) -> None:
+    found = sealed.examined()
+    for check in ("container.flags", "container.secrets", "container.user", "container.privileges", "server.health",
+                  "server.models", "server.regex", "client.url", "client.key_file"):  # fmt: skip
+        assert found[check] == {"ok"}, check
+
+
 def test_a_server_that_was_killed_takes_its_socket_again(docker: Docker, sealed: Running) -> None:
     docker("kill", sealed.server)  # its socket stays: the client still holds the volume
     docker("start", sealed.server)

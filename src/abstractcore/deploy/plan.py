@@ -51,6 +51,9 @@ class Plan:
         flags = self.chosen.flags
         if self._cache_by_environment and flags.kv_cache_memory:
             found["VLLM_CPU_KVCACHE_SPACE"] = str(flags.kv_cache_memory // GIB)
+        if self.gpus[0].is_cpu and flags.tp * flags.pp > 1:
+            # Each rank wants a NUMA node of its own otherwise: "Not enough allowed NUMA nodes".
+            found["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         if flags.lora_slots:
             found["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         return found

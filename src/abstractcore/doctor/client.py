@@ -11,7 +11,7 @@ from ..deploy.inspected import Inspected
 from ..topology import Cause, Failure, Here, cause
 from .check import Check
 from .facts import Facts, Json
-from .finding import Finding, error, ok, unknown, warning
+from .finding import Finding, Fix, error, ok, unknown, warning
 
 _DEFAULT: Final = "http://localhost:8000/v1"
 
@@ -51,7 +51,25 @@ def _url(facts: Facts) -> Iterator[Finding]:
         why=known.message,
         cure=known.hint,
         subject=name,
+        fix=_join(facts, url),
     )
+
+
+def _join(facts: Facts, url: str) -> Fix | None:
+    """Puts the client on the server's network, where that is all that is missing."""
+    server, client, engine = facts.server, facts.client, facts.engine
+    if (
+        server is None
+        or client is None
+        or engine is None
+        or urlsplit(url).hostname not in (server.name, *server.aliases)
+    ):
+        return None
+    shared = (topology.HOST, topology.NONE, "default", topology.DEFAULT_BRIDGE)
+    if server.network in shared or client.network in shared[:2] or server.network in client.networks:
+        return None
+    words = ("network", "connect", server.network, client.name)
+    return Fix(" ".join((engine.name, *words)), lambda: engine.do(*words))
 
 
 _STEPS: Final[Mapping[str, str]] = {
@@ -119,6 +137,24 @@ def _proxy(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _key_file(facts: Facts) -> Iterator[Finding]:
+    """The file of the key, where this user can see it."""
+    path = facts.key_path
+    if path is None:
+        return
+    mode = path.stat().st_mode & 0o777
+    if not mode & 0o077:
+        yield ok("the key's file is open to its owner alone")
+        return
+    yield error(
+        f"the key's file has the mode {mode:o}: {path}",
+        expected="600",
+        why="others can read the key, and the client refuses such a file",
+        cure=f"chmod 600 {path}",
+        fix=Fix(f"chmod 600 {path}", lambda: path.chmod(0o600)),
+    )
+
+
 def _nccl(facts: Facts) -> Iterator[Finding]:
     if facts.client is None:
         return
@@ -136,5 +172,6 @@ CHECKS: Final = (
     Check("client.url", "the server is reached from the client's container", _url),
     Check("client.docker_proxy", "no byte is copied on the way", _copied),
     Check("client.proxy", "no proxy stands in the way", _proxy),
+    Check("client.key_file", "the key is kept from others", _key_file),
     Check("client.nccl", "NCCL's settings are where NCCL reads them", _nccl),
 )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ..deploy.causes import explain, first_error
 from ..deploy.container import UNLIMITED
-from ..deploy.inspected import HIDDEN, Inspected
+from ..deploy.inspected import HIDDEN, Inspected, State
 from ..deploy.preflight import LEAST_SHM
 from ..deploy.supervisor import KEY_VARIABLE, SUPERVISOR
 from .check import Check
 from .facts import Facts
-from .finding import Finding, error, ok, unknown, warning
+from .finding import Finding, Fix, error, ok, unknown, warning
 
 _MIB: Final = 2**20
+_LOG: Final = 2000
+"""Lines of a log that are read for the cause of an end."""
 _EVERYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - it is looked for, not bound
 
 
@@ -72,12 +75,23 @@ def _running(facts: Facts) -> Iterator[Finding]:
         else:
             yield ok(f"running since {(state.started or '')[:19]}", name)
         return
+    yield _ended(facts, name, state)
+
+
+def _ended(facts: Facts, name: str, state: State) -> Finding:
+    """Why a container does not run: the cause that its log names, which the last line seldom is."""
     killed = " by the kernel, out of memory" if state.out_of_memory else ""
-    yield error(
-        f"it is {state.status}, exit code {state.exit_code}{killed}",
+    ended = f"it is {state.status}, exit code {state.exit_code}{killed}"
+    log = facts.engine.logs(name, tail=_LOG) if facts.engine else ()
+    known = explain([state.error, *log])
+    if known is None:
+        why = state.error or first_error(log) or "nothing is served"
+        return error(ended, expected="running", why=why, cure=f"docker logs {name}", subject=name)
+    return error(
+        f"{known.what} ({ended})",
         expected="running",
-        why=state.error or "nothing is served",
-        cure="abstractcore logs    (its cause is in the first lines, not in the last one)",
+        why=f"{known.matters}; its log says: {known.words}",
+        cure=known.cure,
         subject=name,
     )
 
@@ -289,10 +303,21 @@ def _restart(facts: Facts) -> Iterator[Finding]:
             "restarts on failure only",
             expected="unless-stopped",
             why="vLLM ends with exit code 0 when its engine dies, so this never restarts it",
-            cure=f"docker update --restart unless-stopped {facts.subject.server}",
+            cure=_engine_command(facts, "update", "--restart", "unless-stopped", facts.server.name),
+            fix=_fix(facts, "update", "--restart", "unless-stopped", facts.server.name),
         )
     else:
         yield ok(f"restart policy {policy!r}")
+
+
+def _engine_command(facts: Facts, *arguments: str) -> str:
+    return " ".join((facts.engine.name if facts.engine else "docker", *arguments))
+
+
+def _fix(facts: Facts, *arguments: str) -> Fix | None:
+    """A command of the engine as a repair."""
+    engine = facts.engine
+    return Fix(_engine_command(facts, *arguments), lambda: engine.do(*arguments)) if engine else None
 
 
 def _healthcheck(facts: Facts) -> Iterator[Finding]:

@@ -51,6 +51,12 @@ class Engine(Protocol):
     def execute(self, name: str, argv: Sequence[str], *, limit: float) -> Reply:
         """Runs a command inside a container."""
 
+    def logs(self, name: str, *, tail: int | None = None) -> Sequence[str]:
+        """What a container has written."""
+
+    def do(self, *arguments: str) -> Reply:
+        """Runs a command that has to succeed; only fixes do."""
+
 
 class Http(Protocol):
     """Asks one server."""
@@ -110,6 +116,8 @@ class Facts:
     """That of this process."""
     planned: Callable[[], Sequence[str]] | None = None
     """How the running containers differ from what was planned for them; ``None`` where there is no plan."""
+    key_path: Path | None = None
+    """The file on this machine from which the client has its key."""
     listeners: Callable[[], Sequence[Listener]] = tuple
     """Who listens on the ports of this machine."""
     _inside: dict[str, Json] = field(default_factory=dict)

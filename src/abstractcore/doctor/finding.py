@@ -31,7 +31,7 @@ class Fix(Struct, frozen=True):
 
     command: str
     """What is done, as a line to paste."""
-    apply: Callable[[], None]
+    apply: Callable[[], object]
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from ..deploy.lifecycle import record
 from ..deploy.lifecycle.listeners import listeners
 from ..deploy.lifecycle.status import compare
 from ..deploy.preflight import probe
+from ..deploy.supervisor import KEY_VARIABLE
 from ..errors import DeployError
 from ..settings import resolve, state_dir
 from ..transport import HttpTransport, SyncDriver
@@ -58,7 +59,8 @@ def gather(
     url = base_url or (address_of(found) if found else None)
     url = url or (None if any(names) else resolve("vllm.base_url", environ=environ).value)
     other = tool.inspect(names[1]) if tool and names[1] else None
-    key = _key(key_file, other, environ)
+    key_path = _key_path(key_file, other)
+    key = _key(key_path, environ)
     return Facts(
         Subject(names[0], names[1], url, key),
         tool,
@@ -69,6 +71,7 @@ def gather(
         daemon_limits(),
         environ,
         planned=_planned(tool, found),
+        key_path=key_path,
         listeners=listeners,
     )
 
@@ -133,13 +136,16 @@ def _on_host(document: Json, path: str, prefix: str = "") -> str | None:
     return None
 
 
-def _key(key_file: str | None, client: Json | None, environ: Mapping[str, str]) -> str | None:
-    if key_file:
-        return resolve("vllm.api_key", environ={"VLLM_API_KEY_FILE": key_file}).value
-    inside = read_container(client).environment.get("VLLM_API_KEY_FILE") if client else None
-    outside = _on_host(client, inside) if client and inside else None
-    if outside and os.access(outside, os.R_OK):
-        return resolve("vllm.api_key", environ={"VLLM_API_KEY_FILE": outside}).value
+def _key_path(key_file: str | None, client: Json | None) -> Path | None:
+    """The file of the key as it lies on this machine, where this user may see it."""
+    inside = read_container(client).environment.get(KEY_VARIABLE) if client else None
+    chosen = key_file or (_on_host(client, inside) if client and inside else None)
+    return Path(chosen) if chosen and os.access(chosen, os.R_OK) else None
+
+
+def _key(path: Path | None, environ: Mapping[str, str]) -> str | None:
+    if path is not None:  # its mode is a finding of its own
+        return path.read_text(encoding="utf-8").strip() or None
     value = resolve("vllm.api_key", environ=environ)
     return None if value.origin == "default" else value.value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -81,9 +82,11 @@ class FakeEngine:
 
     name = "docker"
 
-    def __init__(self, inside: Json | None, info: Json | DeployError) -> None:
+    def __init__(self, inside: Json | None, info: Json | DeployError, log: Sequence[str] = ()) -> None:
         self._inside = inside
         self._info = info
+        self._log = log
+        self.done: list[tuple[str, ...]] = []
 
     def info(self) -> Json:
         if isinstance(self._info, DeployError):
@@ -97,6 +100,13 @@ class FakeEngine:
         if self._inside is None:
             return Replied(['exec: "python3": executable file not found in $PATH'], 127)
         return Replied(["a warning beside it", msgspec.json.encode(self._inside).decode()])
+
+    def logs(self, name: str, *, tail: int | None = None) -> Sequence[str]:
+        return self._log
+
+    def do(self, *arguments: str) -> Replied:
+        self.done.append(arguments)
+        return Replied([])
 
 
 class FakeHttp:
@@ -135,11 +145,13 @@ def facts(
     cuda: tuple[int, int] | None = None,
     limits: DaemonLimits | None = None,
     listening: Sequence[Listener] = (),
+    log: Sequence[str] = (),
+    key_path: Path | None = None,
 ) -> Facts:
     cards = parse_gpus(gpus) if isinstance(gpus, str) else gpus
     found = Facts(
         Subject("vllm-server" if server else None, "chatbot-main-gpu-agent" if client else None, None, key),
-        FakeEngine(inside, info),
+        FakeEngine(inside, info, log),
         Machine(cards, shm, None, (), "docker"),
         http,
         answers,
@@ -147,7 +159,8 @@ def facts(
         limits,
         {},
         planned,
-        lambda: listening,
+        key_path=key_path,
+        listeners=lambda: listening,
     )
     found.__dict__.update(server=server, client=client)
     return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from abstractcore.deploy.container import Gpus, Healthcheck
-from abstractcore.deploy.inspected import HIDDEN, State
+from abstractcore.deploy.inspected import HIDDEN, Inspected, State
 from abstractcore.deploy.lifecycle.checks import Listener
 from abstractcore.doctor import CHECKS, Check, Verdict, chosen, examine, fails
 from abstractcore.doctor.facts import DaemonLimits, Facts
@@ -21,6 +22,7 @@ from tests.unit.doctor.subjects import (
     MIB,
     SERVED,
     SERVER,
+    FakeEngine,
     FakeHttp,
     ask,
     facts,
@@ -243,6 +245,49 @@ def test_a_check_that_crashes_is_a_finding_and_the_others_go_on() -> None:
     assert "ZeroDivisionError" in results[0].finding.measured
     assert results[1].id == "host.daemon"
     assert fails(results)
+
+
+def test_a_container_that_ended_is_explained_by_its_log() -> None:
+    log = (TESTS / "recordings" / "vllm-logs" / "small-shm.log").read_text(encoding="utf-8").splitlines()
+    found = the("container.running", facts(replace(SERVER, state=State(status="exited", exit_code=1)), log=log)).finding
+    assert found.measured.startswith("the shared memory of the container is too small")
+    assert "--shm-size" in found.cure
+
+
+def test_repairs_are_commands_of_the_engine() -> None:
+    facts_of = facts(replace(SERVER, restart="on-failure"))
+    fix = the("container.restart", facts_of).finding.fix
+    assert fix
+    fix.apply()
+    assert isinstance(facts_of.engine, FakeEngine)
+    assert facts_of.engine.done == [("update", "--restart", "unless-stopped", "vllm-server")]
+    assert fix.command == "docker update --restart unless-stopped vllm-server"
+
+
+@pytest.mark.parametrize(
+    ("client", "joins"),
+    [
+        (replace(CLIENT, network="bridge", networks=("bridge",)), True),
+        (replace(CLIENT, network="host", networks=("host",)), False),
+        (CLIENT, False),
+    ],
+)
+def test_a_client_joins_the_network_only_where_that_is_what_is_missing(client: Inspected, joins: bool) -> None:
+    unreached = inside(reach={"failed": "name", "error": "Name or service not known"})
+    found = the("client.url", facts(client=client, inside=unreached)).finding
+    assert (found.fix is not None) == joins
+    assert not found.fix or found.fix.command == "docker network connect vllm chatbot-main-gpu-agent"
+
+
+def test_a_key_that_others_can_read_is_found_and_closed(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret")
+    key.chmod(0o644)
+    found = the("client.key_file", facts(key_path=key)).finding
+    assert found.verdict is Verdict.ERROR
+    assert found.fix
+    found.fix.apply()
+    assert the("client.key_file", facts(key_path=key)).finding.verdict is Verdict.OK
 
 
 def test_a_container_without_python_is_said_to_be_unmeasurable() -> None:
