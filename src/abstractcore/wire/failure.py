@@ -85,8 +85,11 @@ def to_error(
         status = failure.status
     message = failure.message or "the server gave no reason"
     kind = _kind(status, failure)
+    headline = f"{_HEADLINES.get(kind, 'the server failed')} (HTTP {status})"
+    if url.startswith("local:"):  # an engine in this process, which speaks the same protocol without HTTP
+        headline = headline.partition(" (HTTP")[0].replace("the server", "the engine")
     return kind(
-        f"{provider}: {_HEADLINES.get(kind, 'the server failed')} (HTTP {status}): {message}",
+        f"{provider}: {headline}: {message}",
         provider=provider,
         model=model,
         url=url,

@@ -183,3 +183,10 @@ def test_the_time_to_wait(value: str, seconds: float | None) -> None:
 def test_a_long_page_is_cut() -> None:
     page: Any = b"<html>" + b"x" * 100_000
     assert len(read_failure(page).message) == 2000
+
+
+def test_an_engine_in_this_process_is_no_server() -> None:
+    failure = read_failure(b'{"error": {"message": "bad top_k", "code": 400}}')
+    url = "local://huggingface/v1/chat/completions"
+    error = to_error(failure, 400, {}, provider="huggingface", url=url)
+    assert error.message == "huggingface: the engine refuses the request: bad top_k"
