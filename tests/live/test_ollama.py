@@ -60,7 +60,7 @@ whole = client.chat(**ask, options=options)
 found["answer"] = [whole.message.content, whole.done, whole.done_reason, whole.prompt_eval_count > 0]
 found["stream"] = "".join(part.message.content for part in client.chat(**ask, options=options, stream=True))
 found["generated"] = client.generate("smollm2", "Once", raw=True, options={"num_predict": 3}).eval_count
-schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"],
+schema = {"type": "object", "properties": {"age": {"enum": [36, 48]}}, "required": ["age"],
           "additionalProperties": False}
 found["json"] = client.chat(**ask, options={"num_predict": 60}, format=schema).message.content
 logged = client.chat(**ask, options={"num_predict": 2}, logprobs=True, top_logprobs=2).logprobs

@@ -12,11 +12,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
 from ...errors import AbstractCoreError, ConfigurationError, ConnectionFailedError
 from ...wire.call import Call
+from . import parked
 from .engine import Engine, EngineError
 from .pending import Pending
 from .serve import refuse, serve
@@ -34,7 +36,9 @@ class _Worker:
         self.stopped = False
         self._queue: SimpleQueue[Pending | None] = SimpleQueue()
         self._running: set[Pending] = set()
-        self._threads: list[threading.Thread] = []
+        self._loops: list[threading.Event] = []
+        """Of each thread that works for the engine: set when it has stopped doing so."""
+        self._working = 0
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
@@ -44,10 +48,11 @@ class _Worker:
         with self._lock:
             if self.stopped:
                 raise _gone(pending.call)
-            while len(self._threads) < self.engine.parallel:
-                thread = threading.Thread(target=self._work, name=f"engine-{len(self._threads)}", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            while self._working < self.engine.parallel:
+                ended = threading.Event()
+                self._loops.append(ended)
+                self._working += 1
+                parked.run(partial(self._work, ended))
             self._queue.put(pending)
 
     def stop(self) -> None:
@@ -56,17 +61,17 @@ class _Worker:
             self.stopped = True
             for pending in list(self._running):
                 pending.cancel()
-            for _ in self._threads:
+            for _ in self._loops:
                 self._queue.put(None)
 
     def join(self) -> None:
         if self._pid == os.getpid():
-            for thread in self._threads:
-                thread.join(_JOIN)
+            for ended in list(self._loops):
+                ended.wait(_JOIN)
 
     def _leave_parent(self) -> None:
         """In a process forked off the one that made this: threads did not come along."""
-        if self._threads:
+        if self._loops:
             raise ConfigurationError(
                 "the model was loaded by the parent process and can't be used after a fork",
                 why="the threads of an engine don't survive a fork",
@@ -74,7 +79,15 @@ class _Worker:
             )
         self._lock, self._pid = threading.Lock(), os.getpid()
 
-    def _work(self) -> None:
+    def _work(self, ended: threading.Event) -> None:
+        try:
+            self._answer_all()
+            self._close()
+        finally:
+            ended.set()
+            self._loops.remove(ended)
+
+    def _answer_all(self) -> None:
         while (pending := self._queue.get()) is not None:
             self._running.add(pending)
             try:
@@ -85,7 +98,6 @@ class _Worker:
             finally:
                 self._running.discard(pending)
             del pending
-        self._close()
 
     def _answer(self, pending: Pending) -> None:
         try:
@@ -107,12 +119,15 @@ class _Worker:
             if not self.loaded:
                 self.engine.load()
                 self.loaded = True
+                # Handlers run last in, first out: the model has to go before the libraries that were loaded with it.
+                atexit.unregister(_at_exit)
+                atexit.register(_at_exit)
 
     def _close(self) -> None:
         """The last thread to end lets go of the model; what still waits gets an error."""
         with self._lock:
-            self._threads.remove(threading.current_thread())
-            if self._threads:
+            self._working -= 1
+            if self._working:
                 return
             loaded, self.loaded = self.loaded, False
         if loaded:

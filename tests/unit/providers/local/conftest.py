@@ -20,6 +20,7 @@ class ScriptedEngine(Engine):
         self.words = words
         self.loads = 0
         self.closes = 0
+        self.closed = threading.Event()
         self.bodies: list[Mapping[str, Any]] = []
         self.threads: set[str] = set()
         self.started = threading.Event()
@@ -65,6 +66,7 @@ class ScriptedEngine(Engine):
 
     def close(self) -> None:
         self.closes += 1
+        self.closed.set()
 
 
 class ScriptedProvider(LocalProvider):

@@ -193,12 +193,19 @@ def test_providers_of_one_model_share_it_until_the_last_lets_go(engine: Scripted
 def test_a_forgotten_provider_frees_its_model(engine: ScriptedEngine) -> None:
     llm = ScriptedProvider(engine)
     llm.generate("Hi")
-    threads = [thread for thread in threading.enumerate() if thread.name.startswith("engine-")]
     del llm
     gc.collect()
-    for thread in threads:
-        thread.join(10)
-    assert engine.closes >= 1
+    assert engine.closed.wait(10)
+
+
+def test_a_thread_is_used_again_and_never_ends(engine: ScriptedEngine) -> None:
+    """One that ends takes native destructors along, which abort an interpreter on its way out."""
+    for _ in range(3):
+        llm = ScriptedProvider(engine)
+        llm.generate("Hi")
+        llm.unload()
+    alive = {thread.name for thread in threading.enumerate()}
+    assert engine.threads <= alive
 
 
 def test_unloading_ends_what_runs_with_an_error(engine: ScriptedEngine) -> None:
