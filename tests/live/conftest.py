@@ -62,14 +62,23 @@ class LiveServer:
 
 
 @pytest.fixture(scope="session")
-def vllm(
-    environment: local_vllm.Environment, tmp_path_factory: pytest.TempPathFactory, show: Shown
-) -> Iterator[LiveServer]:
-    """vLLM with SmolLM2-135M-Instruct, a real chat model; adapters can be loaded and tools are parsed."""
+def smollm2(environment: local_vllm.Environment, show: Shown) -> tuple[Path, dict[str, Path]]:
+    """The weights of SmolLM2-135M-Instruct, and two LoRA adapters for it."""
     with show() as report:
         model = small_model.ensure_model(small_model.SMOLLM2, environment.python, cache_dir(), report)
-        adapters = make_adapters(environment, model, report)
-        running = os.environ.get("ABSTRACTCORE_TEST_VLLM_URL")
+        return model, make_adapters(environment, model, report)
+
+
+@pytest.fixture(scope="session")
+def vllm(
+    environment: local_vllm.Environment,
+    smollm2: tuple[Path, dict[str, Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+    show: Shown,
+) -> Iterator[LiveServer]:
+    """vLLM with SmolLM2-135M-Instruct, a real chat model; adapters can be loaded and tools are parsed."""
+    model, adapters = smollm2
+    running = os.environ.get("ABSTRACTCORE_TEST_VLLM_URL")
     if running:
         with urlopen(f"{running}/models", timeout=10) as answer:
             served = json.load(answer)["data"][0]["id"]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from abstractcore import create_llm
-from abstractcore.deploy import local_vllm, small_model
 from abstractcore.providers.local.async_transport import AsyncEngineTransport
 from abstractcore.providers.local.provider import LocalProvider
 from abstractcore.settings import cache_dir
@@ -22,7 +21,7 @@ from tests.contract.recorded import pack, path_of, recording_folder
 from tests.contract.target import Target
 from tests.contract.targets import BACKENDS
 from tests.live import llama_server, ollama_double
-from tests.live.conftest import LiveServer, Shown
+from tests.live.conftest import LiveServer
 
 IN_PROCESS = ("huggingface", "mlx")
 Opened = Callable[[], Mapping[str, Any]]
@@ -71,10 +70,9 @@ def _loaded(provider: str, folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def small_models(environment: local_vllm.Environment, show: Shown) -> Path:
+def small_models(smollm2: tuple[Path, dict[str, Path]]) -> Path:
     """The folder of the small chat model."""
-    with show() as report:
-        return small_model.ensure_model(small_model.SMOLLM2, environment.python, cache_dir(), report).parent
+    return smollm2[0].parent
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from abstractcore.providers.local.huggingface import HuggingFaceProvider
 from tests.live import in_process
 from tests.live.in_process import GUIDED, QUESTION, SMOLLM2
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("smollm2")]
 PROMPTS = (QUESTION, "Write a short poem about the sea.", "Was ist Glück? Antworte auf Deutsch: äöü €", "1 2 3 4")
 
 
 @pytest.fixture(scope="module")
-def llm() -> Iterator[HuggingFaceProvider]:
+def llm(smollm2: object) -> Iterator[HuggingFaceProvider]:
     with HuggingFaceProvider(str(SMOLLM2), device="cpu") as provider:
         provider.wait_until_ready(300)
         yield provider

@@ -20,18 +20,18 @@ from abstractcore.providers.local.mlx_engine import MLXEngine
 from tests.live import in_process
 from tests.live.in_process import GUIDED, QUESTION, SMOLLM2
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("smollm2")]
 
 
 @pytest.fixture(scope="module")
-def llm() -> Iterator[MLXProvider]:
+def llm(smollm2: object) -> Iterator[MLXProvider]:
     with MLXProvider(str(SMOLLM2)) as provider:
         provider.wait_until_ready(300)
         yield provider
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[MLXEngine]:
+def engine(smollm2: object) -> Iterator[MLXEngine]:
     import mlx.core as mx
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
