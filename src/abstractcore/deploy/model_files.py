@@ -36,7 +36,7 @@ def find_model(name: str, environ: Mapping[str, str] = os.environ) -> ModelCard:
         return from_folder(folder, name)
     if folder.is_file() and folder.name == "config.json":
         return from_folder(folder.parent, name)
-    if not _ID.match(name):
+    if name.startswith(".") or not _ID.match(name):  # no owner's name begins with a dot, but a path may
         raise ConfigurationError(
             f"there is no model {name!r}",
             why="it is no folder, and no id of the form owner/name",

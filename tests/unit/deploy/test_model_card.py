@@ -179,6 +179,8 @@ def test_cache_folders() -> None:
 def test_no_model_of_this_name() -> None:
     with pytest.raises(ConfigurationError, match="there is no model"):
         find_model("nothing here", {})
+    with pytest.raises(ConfigurationError, match="it is no folder"):
+        find_model("./missing", {})
 
 
 def drive(plan: Any, answers: dict[str, Answer]) -> tuple[Any, list[Call]]:
