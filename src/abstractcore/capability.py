@@ -58,6 +58,16 @@ def _row(native: Iterable[Capability], emulated: Iterable[Capability] = ()) -> M
     }
 
 
+_IN_PROCESS: Final = _row(
+    native=(
+        Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
+        Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
+        Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA, Capability.COUNT_TOKENS,
+        Capability.CHAT_TEMPLATE,
+    ),
+)  # fmt: skip
+"""Of models in this process that are generated from token by token."""
+
 CAPABILITIES: Final[dict[str, Mapping[Capability, Support]]] = {
     "openai": _row(
         native=(
@@ -88,22 +98,8 @@ CAPABILITIES: Final[dict[str, Mapping[Capability, Support]]] = {
         ),
         emulated=(Capability.GUIDED_CHOICE, Capability.GUIDED_REGEX),
     ),
-    "mlx": _row(
-        native=(
-            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
-            Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
-            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA, Capability.COUNT_TOKENS,
-            Capability.CHAT_TEMPLATE,
-        ),
-    ),
-    "huggingface": _row(
-        native=(
-            Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_CHOICE,
-            Capability.GUIDED_REGEX, Capability.GUIDED_GRAMMAR, Capability.SEED, Capability.STOP,
-            Capability.MULTIPLE_ANSWERS, Capability.LOGPROBS, Capability.MULTI_LORA, Capability.COUNT_TOKENS,
-            Capability.CHAT_TEMPLATE,
-        ),
-    ),
+    "mlx": _IN_PROCESS,
+    "huggingface": _IN_PROCESS,
     "vllm": _row(
         native=(
             Capability.COMPLETIONS, Capability.GUIDED_DECODING, Capability.GUIDED_JSON, Capability.GUIDED_REGEX,
