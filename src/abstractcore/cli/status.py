@@ -56,10 +56,11 @@ def _print(found: Status) -> None:
     click.echo(f"{found.project}: {found.model or '?'} at {found.base_url or '?'} ({found.profile or '?'} profile)")
     for name, value in found.allowed.items():
         click.echo(f"given up: {name}, to {value}")
+    width = max((len(row.name) for row in found.rows), default=0) + 2
     for row in found.rows:
-        click.echo(f"{row.name:<24}{_state(row)}")
+        click.echo(f"{row.name:<{width}}{_state(row)}")
         for difference in row.differences or ():
-            click.echo(f"{'':<24}{difference}")
+            click.echo(f"{'':<{width}}{difference}")
 
 
 def _state(row: Row) -> str:

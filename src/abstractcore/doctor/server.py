@@ -115,6 +115,9 @@ def _open_paths(facts: Facts) -> Iterator[Finding]:
     if not found:
         yield ok("what the key does not guard can't be reached either")
         return
+    if facts.server is not None and facts.server.network != "host" and not facts.server.ports:
+        yield ok(f"{', '.join(found)} answer without the key, to nobody outside the container's own network")
+        return
     tell = error if _is_open(facts) else warning
     yield tell(
         f"answered without the key: {', '.join(found)}",

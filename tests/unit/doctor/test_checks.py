@@ -151,7 +151,10 @@ WRONG: list[tuple[str, Callable[[], Facts], Verdict, str]] = [
     ("server.key", lambda: facts(http=FakeHttp(OPEN)), Verdict.WARNING, "without a key"),
     (
         "server.open_paths",
-        lambda: facts(http=FakeHttp({**OPEN, "/invocations": (422, {}), "/metrics": (200, {})}, key="a")),
+        lambda: facts(
+            replace(SERVER, network="host"),
+            http=FakeHttp({**OPEN, "/invocations": (422, {}), "/metrics": (200, {})}, key="a"),
+        ),
         Verdict.WARNING,
         "/invocations, /metrics",
     ),
@@ -234,6 +237,13 @@ def test_each_container_is_judged_by_its_name(check: str, changes: dict[str, Any
         second = replace(second, **changes)
     wrong = [row.finding for row in ask(check, facts(first, second)) if row.finding.verdict is not Verdict.OK]
     assert [(row.subject, text in row.measured) for row in wrong] == [(container, True)]
+
+
+def test_what_the_key_does_not_guard_is_no_matter_on_a_network_of_its_own() -> None:
+    unguarded = FakeHttp({**OPEN, "/invocations": (422, {})}, key="a")
+    found = the("server.open_paths", facts(http=unguarded)).finding
+    assert found.verdict is Verdict.OK
+    assert "/invocations" in found.measured
 
 
 def test_a_check_that_crashes_is_a_finding_and_the_others_go_on() -> None:
