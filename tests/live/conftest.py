@@ -33,6 +33,29 @@ if TYPE_CHECKING:
 MAKER: Final = Path(__file__).parents[2] / "scripts" / "make_tiny_model.py"
 
 
+_NATIVE: Final = frozenset({"mlx", "torch", "xllamacpp"})
+_outcome = pytest.ExitCode.OK
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Keeps how the tests came out."""
+    global _outcome  # noqa: PLW0603 - two hooks, one process
+    _outcome = pytest.ExitCode(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Ends this process without the destructors of torch, MLX and llama.cpp.
+
+    All three in one process have crashed after the last test, in code that is theirs; each alone ends well, which
+    tests of their own show in processes of their own.
+    """
+    if _NATIVE & sys.modules.keys():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_outcome)
+
+
 @dataclass(frozen=True)
 class LiveServer:
     """A vLLM that answers."""

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -162,3 +164,14 @@ def ours(llm: FolderProvider, prompt: str, count: int) -> list[str]:
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: nothing here may ask the hub
+
+
+def ends_well(provider: str, model: str) -> None:
+    """A process that asks once and leaves its provider open ends without a crash."""
+    script = (
+        "import sys; from abstractcore import create_llm; llm = create_llm(sys.argv[1], model=sys.argv[2]); "
+        "print(llm.generate('Hi', max_output_tokens=2, temperature=0).finish_reason)"
+    )
+    argv = [sys.executable, "-c", script, provider, model]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "length"), done.stderr

@@ -26,6 +26,7 @@ class Served(Protocol):
 
 @pytest.mark.parametrize("page", LIVE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_live_blocks_run(page: Path, vllm: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # some blocks save a file
     monkeypatch.setenv("VLLM_BASE_URL", vllm.base_url)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # no settings of this machine
     monkeypatch.delenv("VLLM_API_KEY", raising=False)

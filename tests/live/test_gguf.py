@@ -32,6 +32,7 @@ from abstractcore.providers.local.transport import EngineTransport
 from abstractcore.settings import cache_dir
 from tests.contract.cases import CASES
 from tests.contract.target import Target
+from tests.live import in_process
 from tests.live.conftest import Shown
 
 SEEDS_REGEX = r"def \w+\([^)]*\):\n(?:\s{4}.*\n)+"
@@ -281,3 +282,8 @@ def test_sigterm_still_ends_the_program(gguf: Path) -> None:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.wait(30) == -signal.SIGTERM
+
+
+def test_a_process_that_leaves_its_provider_open_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABSTRACTCORE_YES", "1")
+    in_process.ends_well("huggingface", "local")

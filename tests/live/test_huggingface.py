@@ -107,3 +107,7 @@ def test_unloading_frees_the_memory() -> None:
         after = in_process.memory()
     assert loaded - before > 400e6
     assert loaded - after > 400e6
+
+
+def test_a_process_that_leaves_its_provider_open_ends_well() -> None:
+    in_process.ends_well("huggingface", str(in_process.SMOLLM2))
