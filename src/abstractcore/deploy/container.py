@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final, Literal, TypeAlias
@@ -143,3 +143,14 @@ class Deployment:
     def containers(self) -> tuple[ContainerSpec, ...]:
         """Server first."""
         return (self.server,) if self.client is None else (self.server, self.client)
+
+
+def option(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag in a command line, in either spelling; the last one counts, as vLLM reads it."""
+    found = None
+    for at, word in enumerate(words):
+        if word == flag:
+            found = words[at + 1] if at + 1 < len(words) else ""
+        elif word.startswith(f"{flag}="):
+            found = word.partition("=")[2]
+    return found

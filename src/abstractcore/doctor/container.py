@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ..deploy.causes import explain, first_error
-from ..deploy.container import UNLIMITED
+from ..deploy.container import UNLIMITED, option
 from ..deploy.inspected import HIDDEN, Inspected, State
 from ..deploy.preflight import LEAST_SHM
 from ..deploy.supervisor import KEY_VARIABLE, SUPERVISOR
@@ -18,16 +18,6 @@ _MIB: Final = 2**20
 _LOG: Final = 2000
 """Lines of a log that are read for the cause of an end."""
 _EVERYWHERE: Final = ("", "0.0.0.0", "::")  # noqa: S104 - it is looked for, not bound
-
-
-def option(arguments: Sequence[str], name: str) -> str | None:
-    """The value of a command line option, in either spelling."""
-    for at, word in enumerate(arguments):
-        if word == name:
-            return arguments[at + 1] if at + 1 < len(arguments) else ""
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return None
 
 
 def model_of(arguments: Sequence[str]) -> str | None:

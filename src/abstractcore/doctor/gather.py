@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from ..deploy import runtime
-from ..deploy.container import CLIENT, LABEL, SERVER
+from ..deploy.container import CLIENT, LABEL, SERVER, option
 from ..deploy.engine import Engine, find_engine
 from ..deploy.inspected import read_container
 from ..deploy.lifecycle import record
@@ -24,7 +24,6 @@ from ..errors import DeployError
 from ..settings import resolve, state_dir
 from ..transport import HttpTransport, SyncDriver
 from ..wire.call import Answer, Call, Plan, Timeouts
-from .container import option
 from .facts import DaemonLimits, Facts, Json, Subject
 
 _LIMITS: Final = Timeouts(connect=5.0, first_byte=60.0, idle=20.0, total=90.0)

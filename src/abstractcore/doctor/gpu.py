@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from ..deploy.container import option
 from ..vllm_facts import parse_version
 from ..vllm_facts.sizing import sizing_for
 from .check import Check
-from .container import option
 from .facts import Facts
 from .finding import Finding, error, ok, warning
 

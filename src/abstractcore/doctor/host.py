@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ..deploy.container import option
 from ..deploy.preflight import LEAST_SHM
 from ..errors import DeployError
 from .check import Check
-from .container import option
 from .facts import Facts
 from .finding import Finding, error, ok, warning
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from abstractcore.deploy.container import Gpus, Healthcheck
+from abstractcore.deploy.container import Gpus, Healthcheck, option
 from abstractcore.deploy.inspected import HIDDEN, Inspected, State
 from abstractcore.deploy.lifecycle.checks import Listener
 from abstractcore.doctor import CHECKS, Check, Verdict, chosen, examine, fails
@@ -314,6 +314,11 @@ def test_shared_memory_is_known_by_inspect_where_no_probe_runs() -> None:
 
 def test_gpus_in_use_are_fine() -> None:
     assert the("gpu.given", facts(replace(SERVER, gpus=Gpus(("0",))), gpus="2xL4")).finding.verdict is Verdict.OK
+
+
+def test_of_a_flag_given_twice_the_last_counts() -> None:
+    words = ["serve", "m", "--port=8000", "--host", "127.0.0.1", "--port", "9000", "--host=0.0.0.0"]
+    assert (option(words, "--port"), option(words, "--host"), option(words, "--uds")) == ("9000", "0.0.0.0", None)
 
 
 def test_names_of_checks_are_unique_and_can_be_chosen() -> None:

@@ -9,9 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..container import ContainerSpec
+from ..container import ContainerSpec, option
 from ..engine import Engine
-from .checks import argument
 
 _SCRIPT: Final = """\
 import http.client, json, os, socket, sys, time
@@ -63,10 +62,10 @@ class Canary:
 
 def own_address(spec: ContainerSpec) -> tuple[str, int]:
     """Where a server listens, as seen from its own container: a path for a socket, else address and port."""
-    port = int(argument(spec, "--port") or 8000)
-    if path := argument(spec, "--uds"):
+    port = int(option(spec.command, "--port") or 8000)
+    if path := option(spec.command, "--uds"):
         return path, port
-    host = argument(spec, "--host") or "127.0.0.1"
+    host = option(spec.command, "--host") or "127.0.0.1"
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
 
 

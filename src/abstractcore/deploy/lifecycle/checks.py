@@ -11,7 +11,7 @@ from typing import Final
 
 from ...errors import DeployError
 from ..causes import explain
-from ..container import UNLIMITED, ContainerSpec, Deployment
+from ..container import UNLIMITED, ContainerSpec, Deployment, option
 from ..preflight import LEAST_SHM
 
 _MIB: Final = 2**20
@@ -169,20 +169,12 @@ def wanted_ports(deployment: Deployment) -> tuple[tuple[ContainerSpec, str, int]
     """Addresses and ports of the host that the containers listen on or publish."""
     found = [(spec, port.address, port.host) for spec in deployment.containers for port in spec.ports]
     server, client = deployment.server, deployment.client
-    if server.network == "host" and (number := argument(server, "--port")):
-        found.append((server, argument(server, "--host") or "0.0.0.0", int(number)))  # noqa: S104 - vLLM's default
+    if server.network == "host" and (number := option(server.command, "--port")):
+        found.append((server, option(server.command, "--host") or "0.0.0.0", int(number)))  # noqa: S104 - vLLM's default
     if client is not None and client.network == "host":
         number = client.environment.get("ABSTRACTCORE_PORT", str(CLIENT_PORT))
         found.append((client, client.environment.get("ABSTRACTCORE_HOST", "127.0.0.1"), int(number)))
     return tuple(found)
-
-
-def argument(spec: ContainerSpec, flag: str) -> str | None:
-    """The value of a flag in a container's command; the last one counts."""
-    words = spec.command
-    found = [words[at + 1] for at, word in enumerate(words[:-1]) if word == flag]
-    found += [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
-    return found[-1] if found else None
 
 
 def _ports(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
@@ -238,7 +230,7 @@ def _network(deployment: Deployment, facts: Facts) -> Iterator[Problem]:  # noqa
 
 def needs_ring(spec: ContainerSpec) -> bool:
     """Whether the server's processes pass tensors through /dev/shm: always on the CPU, else with several ranks."""
-    return spec.gpus is None or any(int(argument(spec, flag) or 1) > 1 for flag in _RANKS)
+    return spec.gpus is None or any(int(option(spec.command, flag) or 1) > 1 for flag in _RANKS)
 
 
 def _shared_memory(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
