@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),
     "providers": Row("providers", "List the backends: which could answer now, and what each can do."),
     "render": Row("render", "Write a deployment down for docker, compose, podman, systemd and others."),
+    "serve": Row("serve", "Serve all backends behind one OpenAI-compatible address, with a chat page."),
     "status": Row("status", "Say how a deployment fares."),
     "up": Row("up", "Start a server and its client in containers, and prove that they answer."),
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..transport import AsyncTransport, Transport
     from ..transport.aio import AsyncDriver, AsyncStream
     from ..transport.sync import Stream, SyncDriver
+    from .endpoint import Endpoint
 
 T = TypeVar("T")
 
@@ -67,6 +68,22 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         self._async_transport = async_transport
         self._driver: SyncDriver | None = None
         self._async_driver: AsyncDriver | None = None
+
+    @property
+    def openai_endpoints(self) -> tuple[Endpoint, ...]:
+        """Where requests in OpenAI's protocol can be passed on as they are; none if it speaks another."""
+        return ()
+
+    async def aknown_fields(self, path: str, endpoint: Endpoint) -> frozenset[str] | None:
+        """The fields of a request that the backend is known to read, for those who pass requests on.
+
+        ``None`` if the backend has no such path, or does not say what it reads.
+        """
+        return await self._arun(self._plan_known_fields(path, endpoint))
+
+    def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
+        return None
+        yield  # a plan, like the others; unreachable
 
     @abstractmethod
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Unpack
 
 from ..errors import AuthenticationError, ModelNotFoundError, ProviderError
 from ..settings import TABLE, resolve
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from ..transport import AsyncTransport, Transport
     from ..wire.protocol import WireProtocol
     from .request import GenerateDefaults
+
+
+OPTION_FIELDS: Final = frozenset(
+    {
+        "model", "messages", "stream", "stream_options", "temperature", "top_p", "seed", "stop", "n", "logprobs",
+        "top_logprobs", "max_tokens", "max_completion_tokens", "presence_penalty", "frequency_penalty",
+        "response_format", "tools", "tool_choice", "parallel_tool_calls", "user",
+    }
+)  # fmt: skip
+"""Fields of a chat that every backend with OpenAI's protocol reads."""
 
 
 class HttpProvider(Provider):
@@ -78,6 +88,15 @@ class HttpProvider(Provider):
             key_hint=f"the key came from {key.origin}; {self._where_keys_go()}" if key.value else self._where_keys_go(),
             prefix=self.prefix,
         )
+
+    @property
+    def openai_endpoints(self) -> tuple[Endpoint, ...]:
+        return (self._endpoint,) if self.protocol is OPENAI else ()
+
+    def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
+        is_chat = self.protocol is OPENAI and path == "/v1/chat/completions"
+        return self.known_fields | OPTION_FIELDS if is_chat else None
+        yield  # a plan, like the others; unreachable
 
     def _headers(self, key: str | None) -> Mapping[str, str]:
         """What goes with every request: the name of the caller, if there is a key."""

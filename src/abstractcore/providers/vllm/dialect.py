@@ -15,6 +15,12 @@ Surface: TypeAlias = Literal["chat", "completions"]
 Spelling: TypeAlias = Literal["structured_outputs", "guided", "both"]
 
 _SCHEMA_OF: Mapping[Surface, str] = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
+_SCHEMA_AT: Mapping[str, str] = {
+    "/v1/chat/completions": "ChatCompletionRequest",
+    "/v1/completions": "CompletionRequest",
+    "/v1/responses": "ResponsesRequest",
+    "/v1/messages": "AnthropicMessagesRequest",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,10 @@ class Dialect:
         """Whether the request schema lists a field; ``None`` if there is no schema to ask."""
         names = self.fields.get(_SCHEMA_OF[surface])
         return None if names is None else name in names
+
+    def fields_of(self, path: str) -> frozenset[str] | None:
+        """The fields that the request schema of a path lists; ``None`` if there is no such schema."""
+        return self.fields.get(_SCHEMA_AT.get(path, ""))
 
     def lists(self, schema: str, name: str) -> bool | None:
         """The same for a schema by its name."""

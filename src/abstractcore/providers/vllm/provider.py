@@ -89,6 +89,14 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         """The server that was asked last."""
         return self._replicas.current
 
+    @property
+    def openai_endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(self._endpoints)
+
+    def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
+        dialect = yield from server.learn(endpoint)
+        return dialect.fields_of(path)
+
     def server_version(self) -> str | None:
         """The server's version as it says it; ``None`` if it hides it."""
         return self._run(server.learn(self._endpoint)).version

@@ -1,0 +1,124 @@
+"""The little of ASGI that the gateway needs: a request, its body within a limit, and the ways to answer it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from .errors import GatewayError
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+JSON: Final = (b"content-type", b"application/json")
+EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+class Request:
+    """One HTTP request and the way back to whoever sent it.
+
+    Args:
+        scope: ASGI's scope.
+        receive: ASGI's way to the body.
+        send: ASGI's way back.
+    """
+
+    __slots__ = ("_headers", "_receive", "_send", "id", "key", "method", "path", "query", "scope", "started", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self.started = monotonic()
+        self.status = 0
+        """Of the answer, once it has begun."""
+        self.key: Any = None
+        """Who asks, where keys are needed."""
+        self.id = self.header(b"x-request-id") or f"req-{uuid.uuid4().hex}"
+
+    def header(self, name: bytes) -> str | None:
+        """A header of the request; names are lower case."""
+        for key, value in self._headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            GatewayError: It has more than ``limit`` bytes.
+            ClientLeftError: The client went away before it was complete.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise GatewayError(
+                    f"the request's body is larger than {limit} bytes",
+                    status=413,
+                    code="request_too_large",
+                    hint="the operator can raise limits.max_body_bytes",
+                )
+            if not message.get("more_body"):
+                return part if not parts else b"".join((*parts, part))
+            parts.append(part)
+
+    def on_leave(self, then: Callable[[], object]) -> asyncio.Task[None]:
+        """Calls ``then`` when the client goes away. Call it after the body was read; cancel the task at the end."""
+
+        async def wait() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            then()
+
+        return asyncio.ensure_future(wait())
+
+    async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Sends the head of the answer."""
+        self.status = status
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, (b"x-request-id", self.id.encode("latin-1", "replace"))],
+            }
+        )
+
+    async def write(self, data: bytes) -> None:
+        """Sends a part of the body; waits while the client reads too slowly."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """Sends the last part of the body."""
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def answer(self, status: int, data: bytes, *headers: tuple[bytes, bytes]) -> None:
+        """Sends a whole answer."""
+        await self.begin(status, (*headers, (b"content-length", str(len(data)).encode())))
+        await self.end(data)
+
+    async def json(self, value: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
+        """Sends a value as JSON."""
+        await self.answer(status, msgspec.json.encode(value), JSON, *headers)
+
+
+class ClientLeftError(Exception):
+    """The client went away: there is nobody to answer."""

@@ -1,0 +1,1 @@
+"""Chats and text completions: what is passed on as it is, what is proved, and how both answer."""

@@ -1,0 +1,105 @@
+"""What an operator configures: backends, aliases, keys, limits. From TOML and the command line."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from ..errors import ConfigurationError
+
+DEFAULT_PORT: Final = 8080
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One backend: a provider, and where its servers are."""
+
+    provider: str | None = None
+    """Name of the provider; the backend's own name by default."""
+    base_url: str | list[str] | None = None
+    """One address, or those of replicas; the provider's own setting by default."""
+    api_key_file: str | None = None
+    """File with the key of these servers; the provider's own setting by default."""
+    model: str | None = None
+    """What to ask where a request names only the backend."""
+    allow_adapters: bool = False
+    """Whether clients may load and unload adapters."""
+    adapter_folders: list[str] = field(default_factory=list)
+    """Folders on the servers below which adapters may be loaded; empty: any path, from those who may."""
+
+
+class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What one client, or all of them, may take."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_in_flight: int = 4096
+    """Requests at a time; further ones are answered 503 at once."""
+    first_byte_seconds: float = 600.0
+    """From the request to the first byte of the backend's answer."""
+    idle_seconds: float = 120.0
+    """Between two parts of a stream."""
+    total_seconds: float | None = None
+    """For a whole answer."""
+
+
+class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
+    """All of it."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    keys: str | None = None
+    """File with the keys of clients (``abstractcore keys``)."""
+    allow_open: bool = False
+    """Serve without keys on addresses other than loopback."""
+    cors_origins: list[str] = field(default_factory=list)
+    """Origins whose pages may call; none by default."""
+    backends: dict[str, BackendConfig] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Short names for ``backend/model``."""
+    limits: Limits = field(default_factory=Limits)
+
+
+def read_config(path: Path) -> GatewayConfig:
+    """Reads a configuration file.
+
+    Raises:
+        ConfigurationError: It can't be read, or something in it makes no sense; names the place.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} can't be read", why=str(error)) from error
+    return config_of(data, str(path))
+
+
+def config_of(data: dict[str, Any], origin: str) -> GatewayConfig:
+    """The same from what a TOML file holds."""
+    try:
+        return msgspec.convert(data, GatewayConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{origin}: {error}", hint=_nearest(str(error))) from error
+
+
+def _nearest(message: str) -> str | None:
+    name = message.split("`")[1] if message.count("`") >= 2 else ""
+    known = [*GatewayConfig.__struct_fields__, *BackendConfig.__struct_fields__, *Limits.__struct_fields__]
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near and "unknown field" in message else None
+
+
+def check_config(config: GatewayConfig) -> None:
+    """Refuses what would be unsafe.
+
+    Raises:
+        ConfigurationError: Addresses beyond loopback are served to everybody.
+    """
+    if config.host not in LOOPBACK and not config.keys and not config.allow_open:
+        raise ConfigurationError(
+            f"the gateway would serve {config.host} without keys: anybody who reaches it could use the models",
+            hint="abstractcore keys add NAME, or --allow-open if the network is closed",
+        )

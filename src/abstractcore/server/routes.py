@@ -1,0 +1,61 @@
+"""All endpoints in one table: what is served where, by which handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from .chat.serving import CHAT, TEXT, completions
+from .models import list_models, show_model
+from .status import health, providers, ready
+
+if TYPE_CHECKING:
+    from .asgi import Request
+    from .gateway import Gateway
+
+Handler: TypeAlias = "Callable[[Gateway, Request], Awaitable[None]]"
+
+
+class Route(NamedTuple):
+    """One endpoint."""
+
+    method: str
+    path: str
+    """Ends in ``/*`` where all below it belongs to it."""
+    handler: Handler
+    summary: str
+    open: bool = False
+    """Answers without a key."""
+
+
+ROUTES: Final = (
+    Route("POST", CHAT, completions, "Answer a chat."),
+    Route("POST", TEXT, completions, "Continue a text."),
+    Route("GET", "/v1/models", list_models, "List the models of all backends, adapters under their parents."),
+    Route("GET", "/v1/models/*", show_model, "Show one model."),
+    Route("GET", "/providers", providers, "Say which backends could answer now."),
+    Route("GET", "/health", health, "Say that the gateway runs.", open=True),
+    Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True),
+)
+
+
+class Table:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._below: list[Route] = []
+        for route in routes:
+            if route.path.endswith("/*"):
+                self._below.append(route)
+            else:
+                self._exact.setdefault(route.path, {})[route.method] = route
+
+    def find(self, method: str, path: str) -> tuple[Route | None, tuple[str, ...]]:
+        """The route, or ``None``; and the methods that the path has."""
+        method = "GET" if method == "HEAD" else method
+        rows = self._exact.get(path)
+        if rows is not None:
+            return rows.get(method), tuple(rows)
+        below = [route for route in self._below if path.startswith(route.path[:-1])]
+        return next((route for route in below if route.method == method), None), tuple(route.method for route in below)

@@ -1,0 +1,48 @@
+"""Endpoints about the gateway itself and its backends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from ..errors import AbstractCoreError
+    from .asgi import Request
+    from .gateway import Gateway
+
+
+async def health(_: Gateway, request: Request) -> None:
+    """The process runs."""
+    await request.json({"status": "ok", "version": __version__})
+
+
+async def ready(gateway: Gateway, request: Request) -> None:
+    """Whether a request could be answered now."""
+    listings = await gateway.catalog.listings()
+    able = [name for name, listing in listings.items() if listing.models]
+    reasons = {name: _message(row.error) for name, row in listings.items() if row.error}
+    status = 200 if able else 503
+    await request.json({"ready": bool(able), "backends": able, "errors": reasons}, status)
+
+
+async def providers(gateway: Gateway, request: Request) -> None:
+    """What each backend is and has."""
+    listings = await gateway.catalog.listings()
+    rows = [
+        {
+            "name": name,
+            "provider": backend.provider_name,
+            "status": "available" if listings[name].models else "unreachable" if listings[name].error else "no models",
+            "models": [row.id for row in listings[name].models],
+            "error": _message(listings[name].error),
+            "replicas": len(backend.replicas),
+            "capabilities": {str(what): str(how) for what, how in backend.fleet.capabilities().items()},
+        }
+        for name, backend in gateway.backends.items()
+    ]
+    await request.json({"providers": rows})
+
+
+def _message(error: AbstractCoreError | None) -> str | None:
+    return error.message if error else None
