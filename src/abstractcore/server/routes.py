@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from .chat.serving import CHAT, TEXT, completions
 from .models import list_models, show_model
+from .pages import show
 from .status import health, providers, ready
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ ROUTES: Final = (
     Route("GET", "/providers", providers, "Say which backends could answer now."),
     Route("GET", "/health", health, "Say that the gateway runs.", open=True),
     Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True),
+    Route("GET", "/", show, "The chat page.", open=True),
+    Route("GET", "/docs", show, "All endpoints, to read and to try.", open=True),
+    Route("GET", "/static/*", show, "The files of the pages.", open=True),
 )
 
 
