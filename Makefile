@@ -12,16 +12,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
 DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts one (65 MB) and stops it again.
+BROWSER_SIZE = Drives the Chromium of this machine; as root on Debian it installs one (125 MB). Playwright is 55 MB, in .venv.
 LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
-.PHONY: help setup demo test test-unit test-live test-container lint format check build clean
+.PHONY: help setup demo test test-unit test-live test-container test-browser lint format check build clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 	@echo
-	@echo "demo, test, test-live, test-container: $(VLLM_SIZE)"
+	@echo "demo, test, test-live, test-container, test-browser: $(VLLM_SIZE)"
 	@echo "test, test-live: $(LIVE_SIZE)"
 	@echo "test-container: $(DOCKER_SIZE)"
+	@echo "test-browser: $(BROWSER_SIZE)"
 
 setup: $(VENV)/.stamp-dev ## Make .venv with all that development needs (downloads about 67 MB)
 
@@ -44,6 +46,11 @@ test-container: $(VENV)/.stamp-test ## Run the tests in real containers (see bel
 	@echo "$(DOCKER_SIZE)"
 	$(BIN)/pytest tests/container
 
+test-browser: $(VENV)/.stamp-browser ## Run the tests of the pages in a real Chromium (see below)
+	@echo "$(VLLM_SIZE)"
+	@echo "$(BROWSER_SIZE)"
+	$(BIN)/pytest tests/browser
+
 lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -62,7 +69,7 @@ build: $(VENV)/.stamp-dev ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove .venv, dist and caches from this folder; ~/.cache/abstractcore stays
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build .screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp stands for a set of installed packages and is made anew when pyproject.toml changes.
@@ -86,6 +93,11 @@ $(VENV)/.stamp-runtime: pyproject.toml | $(BIN)/python
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-runtime
 	@echo "Installing the test tools (downloads about 11 MB)"
 	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.stamp-browser: pyproject.toml $(VENV)/.stamp-test
+	@echo "Installing Playwright (downloads about 55 MB)"
+	@$(PIP) install --group browser
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
