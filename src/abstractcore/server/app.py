@@ -58,7 +58,7 @@ class App:
 
 async def _fail(request: Request, error: AbstractCoreError) -> None:
     status, _ = status_of(error)
-    await request.answer(status, envelope(error), JSON, *headers_of(error).items())
+    await request.answer(status, envelope(error, request.path), JSON, *headers_of(error).items())
 
 
 def _no_route(request: Request, methods: tuple[str, ...]) -> GatewayError:

@@ -117,9 +117,23 @@ def fields_of(error: AbstractCoreError) -> dict[str, Any]:
     return fields
 
 
-def envelope(error: AbstractCoreError) -> bytes:
-    """The body of a failure answer."""
-    return msgspec.json.encode({"error": fields_of(error)})
+MESSAGES: Final = "/v1/messages"
+"""Paths that begin so speak Anthropic's protocol."""
+_MESSAGES_TYPES: Final[Mapping[int, str]] = {
+    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error",
+    413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
+}  # fmt: skip
+"""Anthropic's names of failures."""
+
+
+def envelope(error: AbstractCoreError, path: str = "") -> bytes:
+    """The body of a failure answer, in the protocol of the path that was asked."""
+    fields = fields_of(error)
+    if path.startswith(MESSAGES):
+        status = status_of(error)[0]
+        kind = _MESSAGES_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return msgspec.json.encode({"type": "error", "error": {**fields, "type": kind}})
+    return msgspec.json.encode({"error": fields})
 
 
 def event(error: AbstractCoreError) -> bytes:

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError, StreamInterruptedError
+from ..errors import (
+    AbstractCoreError,
+    ConnectionFailedError,
+    ProviderAPIError,
+    ProviderError,
+    RequestTimeoutError,
+    StreamInterruptedError,
+)
 from ..providers.endpoint import explained, failed
 from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Call, Timeouts
 from .asgi import EVENTS, JSON, ClientLeftError, Request
-from .errors import event
-from .watch import Watch
 
 if TYPE_CHECKING:
     from ..providers.endpoint import Endpoint
     from ..transport.http_async import AsyncHttpExchange
-    from .backend import Replica
+    from ..wire.failure import Failure
 
-Check = Callable[[bytes], None]
-"""Raises if a whole answer is not complete."""
+Check = Callable[[bytes], bytes]
+"""Raises if a whole answer is not complete; gives what is passed on."""
+
+
+class StreamWatch(Protocol):
+    """Follows a stream that is passed on, in the protocol that it has."""
+
+    failure: Failure | AbstractCoreError | None
+    """What went wrong; nothing that comes after it is passed on."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes bytes as they came, and gives those that may be passed on: whole events."""
+
+    def close(self) -> bytes:
+        """The body has ended as HTTP says it must; gives what is still to be passed on."""
+
+    def event(self, error: AbstractCoreError) -> bytes:
+        """The last event of a stream that failed."""
 
 
 class Relay:
@@ -35,23 +56,40 @@ class Relay:
         self._transport = AsyncHttpTransport()
         self._timeouts = timeouts
 
-    async def answer(self, request: Request, replica: Replica, path: str, body: bytes, check: Check) -> None:
+    async def answer(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes | None,
+        check: Check,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Passes on a request with one whole answer.
+
+        Args:
+            request: The client's.
+            endpoint: Where it goes.
+            path: Below the endpoint's root.
+            body: As it is sent.
+            check: Of the answer.
+            method: Of the request.
+            headers: Sent besides the endpoint's own.
 
         Raises:
             ProviderError: The backend did not deliver.
             ClientLeftError: The client went away; the backend was told.
         """
-        endpoint = _endpoint(replica)
-        call = self._call(endpoint, path, body, request, stream=True)
+        call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id}, method)
         exchange = await self._open(endpoint, call)
         leaving = request.on_leave(exchange.close)
         try:
             data = await _rest(exchange)
             if not 200 <= exchange.answer.status < 300:
                 raise failed(endpoint, call, exchange.answer, data)
-            check(data)
-            await request.answer(exchange.answer.status, data, JSON)
+            await request.answer(exchange.answer.status, check(data), JSON)
         except ConnectionFailedError as error:
             if leaving.done():
                 raise ClientLeftError from None
@@ -60,15 +98,23 @@ class Relay:
             leaving.cancel()
             exchange.close()
 
-    async def stream(self, request: Request, replica: Replica, path: str, body: bytes, watch: Watch) -> None:
+    async def stream(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes,
+        watch: StreamWatch,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Passes on a request with a streamed answer.
 
         Raises:
             ProviderError: The backend did not deliver, and nothing has been sent to the client yet.
             ClientLeftError: The client went away; the backend was told.
         """
-        endpoint = _endpoint(replica)
-        call = self._call(endpoint, path, body, request, stream=True)
+        call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id})
         exchange = await self._open(endpoint, call)
         leaving = request.on_leave(exchange.close)
         try:
@@ -80,12 +126,14 @@ class Relay:
                 raise ClientLeftError from None
             if not request.status:
                 raise
-            await request.end(event(_broken(endpoint, error.message)))
+            await request.end(watch.event(_broken(endpoint, error.message)))
         finally:
             leaving.cancel()
             exchange.close()
 
-    async def _copy(self, request: Request, exchange: AsyncHttpExchange, endpoint: Endpoint, watch: Watch) -> None:
+    async def _copy(
+        self, request: Request, exchange: AsyncHttpExchange, endpoint: Endpoint, watch: StreamWatch
+    ) -> None:
         while watch.failure is None and (data := await exchange.read()):
             data = watch.feed(data)
             if data:
@@ -96,15 +144,18 @@ class Relay:
         if watch.failure is None:
             await request.end(rest)
             return
-        error = _broken(endpoint, watch.failure.message)
-        error.status = watch.failure.status
+        error = _error_of(endpoint, watch.failure)
         if not request.status:
             raise error
-        await request.end(event(error))
+        await request.end(watch.event(error))
 
-    def _call(self, endpoint: Endpoint, path: str, body: bytes, request: Request, *, stream: bool) -> Call:
-        headers = {**endpoint.headers, "content-type": "application/json", "x-request-id": request.id}
-        return Call("POST", endpoint.root + path, headers, body, stream=stream, timeouts=self._timeouts)
+    def _call(
+        self, endpoint: Endpoint, path: str, body: bytes | None, more: Mapping[str, str], method: str = "POST"
+    ) -> Call:
+        headers = {**endpoint.headers, **more}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        return Call(method, endpoint.root + path, headers, body, stream=True, timeouts=self._timeouts)
 
     async def _open(self, endpoint: Endpoint, call: Call) -> AsyncHttpExchange:
         try:
@@ -119,11 +170,6 @@ class Relay:
         self._transport.close()
 
 
-def _endpoint(replica: Replica) -> Endpoint:
-    assert replica.endpoint is not None, "only replicas that speak OpenAI's protocol are relayed to"
-    return replica.endpoint
-
-
 async def _rest(exchange: AsyncHttpExchange) -> bytes:
     parts = []
     while data := await exchange.read():
@@ -135,6 +181,14 @@ def _broken(endpoint: Endpoint, message: str) -> ProviderError:
     return StreamInterruptedError(
         f"{endpoint.provider}: the stream broke: {message}", provider=endpoint.provider, server_message=message
     )
+
+
+def _error_of(endpoint: Endpoint, failure: Failure | AbstractCoreError) -> AbstractCoreError:
+    if isinstance(failure, AbstractCoreError):
+        return failure
+    error = _broken(endpoint, failure.message)
+    error.status = failure.status
+    return error
 
 
 class _Choice(msgspec.Struct):
@@ -151,7 +205,7 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 def complete_choices(count: int) -> Check:
     """The check of a chat or text completion: all choices are there, and each came to an end."""
 
-    def check(data: bytes) -> None:
+    def check(data: bytes) -> bytes:
         try:
             choices = _ANSWER.decode(data).choices
         except msgspec.DecodeError as error:
@@ -161,5 +215,6 @@ def complete_choices(count: int) -> Check:
             raise ProviderAPIError(
                 "the backend's answer is not complete", why=f"{count - len(ended)} of {count} choices did not end"
             )
+        return data
 
     return check

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..errors import AbstractCoreError
 from ..wire.failure import Failure, read_failure
+from .errors import event
 
 _END: Final = b"\n\n"
 _FINISHED: Final = re.compile(rb'"finish_reason": ?"(\w+)"')
@@ -32,7 +34,7 @@ class Watch:
         self._choices = choices
         self._carry = b""
         self.finished = 0
-        self.failure: Failure | None = None
+        self.failure: Failure | AbstractCoreError | None = None
         """What went wrong; nothing that comes after it is passed on."""
 
     def feed(self, data: bytes) -> bytes:
@@ -77,3 +79,7 @@ class Watch:
             missing = self._choices - self.finished
             self.failure = Failure(f"the stream ended, but {missing} of {self._choices} choices have no finish reason")
         return b"" if self.failure else rest
+
+    def event(self, error: AbstractCoreError) -> bytes:
+        """The last event of a stream that failed."""
+        return event(error)

@@ -47,11 +47,12 @@ async def _known_fields(replica: Replica, path: str) -> frozenset[str] | None:
 
 
 async def _pass_on(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
+    assert replica.endpoint is not None, "only replicas that speak OpenAI's protocol are relayed to"
     body = wanted.with_model(target.model or await _only_model(replica))
     if wanted.stream:
-        await gateway.relay.stream(request, replica, request.path, body, Watch(wanted.n))
+        await gateway.relay.stream(request, replica.endpoint, request.path, body, Watch(wanted.n))
     else:
-        await gateway.relay.answer(request, replica, request.path, body, complete_choices(wanted.n))
+        await gateway.relay.answer(request, replica.endpoint, request.path, body, complete_choices(wanted.n))
 
 
 async def _only_model(replica: Replica) -> str:
