@@ -169,19 +169,30 @@ def _lookup(path: Path, name: str) -> str | None:
 
 
 def _read_secret(variable: str, path: Path) -> str:
+    return read_private(path, f"the file that {variable} names")
+
+
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that only its owner may read.
+
+    Args:
+        path: The file.
+        what: What errors call it.
+
+    Raises:
+        ConfigurationError: It can't be read, is open to others, or empty.
+    """
     try:
         text = path.read_text(encoding="utf-8").strip()
-        others = path.stat().st_mode & 0o077
+        mode = path.stat().st_mode & 0o777
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file that {variable} names can't be read", why=str(error)) from error
-    if others:
+        raise ConfigurationError(f"{what} can't be read", why=str(error)) from error
+    if mode & 0o077:
         raise ConfigurationError(
-            f"the file that {variable} names is open to others",
-            why=f"{path} has the mode {path.stat().st_mode & 0o777:o}",
-            hint=f"chmod 600 {path}",
+            f"{what} is open to others", why=f"{path} has the mode {mode:o}", hint=f"chmod 600 {path}"
         )
     if not text:
-        raise ConfigurationError(f"the file that {variable} names is empty", why=str(path))
+        raise ConfigurationError(f"{what} is empty", why=str(path))
     return text
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from .errors import GatewayError
+
+if TYPE_CHECKING:
+    from ..errors import AbstractCoreError
+    from .keys import Key
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -20,6 +25,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 JSON: Final = (b"content-type", b"application/json")
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+"""What a client may call its request: it goes upstream, and into logs."""
 
 
 class Request:
@@ -31,7 +38,10 @@ class Request:
         send: ASGI's way back.
     """
 
-    __slots__ = ("_headers", "_receive", "_send", "id", "key", "method", "path", "query", "scope", "started", "status")
+    __slots__ = (
+        "_headers", "_receive", "_send", "backend", "begun", "extra", "failure", "id", "key", "method", "path", "proof",
+        "query", "scope", "started", "status", "streamed", "usage",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -44,9 +54,24 @@ class Request:
         self.started = monotonic()
         self.status = 0
         """Of the answer, once it has begun."""
-        self.key: Any = None
+        self.begun = 0.0
+        """When the answer began."""
+        self.streamed = False
+        """Whether the answer is a stream of events."""
+        self.extra: Headers = []
+        """Headers that go with the answer, whatever it is."""
+        self.key: Key | None = None
         """Who asks, where keys are needed."""
-        self.id = self.header(b"x-request-id") or f"req-{uuid.uuid4().hex}"
+        self.backend: str | None = None
+        """Name of the backend, once it is chosen. This and what follows is for the metrics."""
+        self.usage: tuple[int, int] | None = None
+        """Tokens of prompt and answer, where they are known."""
+        self.proof: bool | None = None
+        """Whether an answer's constraint was held; ``None`` if there was none."""
+        self.failure: AbstractCoreError | None = None
+        """What went wrong, also after the answer had begun."""
+        given = self.header(b"x-request-id")
+        self.id = given if given and _ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
 
     def header(self, name: bytes) -> str | None:
         """A header of the request; names are lower case."""
@@ -94,13 +119,10 @@ class Request:
     async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Sends the head of the answer."""
         self.status = status
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [*headers, (b"x-request-id", self.id.encode("latin-1", "replace"))],
-            }
-        )
+        self.begun = monotonic()
+        every = [*headers, *self.extra, (b"x-request-id", self.id.encode())]
+        self.streamed = EVENTS in every
+        await self._send({"type": "http.response.start", "status": status, "headers": every})
 
     async def write(self, data: bytes) -> None:
         """Sends a part of the body; waits while the client reads too slowly."""

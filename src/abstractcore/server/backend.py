@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from ..factory import create_llm
@@ -26,6 +27,15 @@ class Replica:
     endpoint: Endpoint | None
     in_flight: int = 0
     """Requests of ours that it works on."""
+    up: bool = True
+    """Whether it gets requests."""
+
+    @property
+    def name(self) -> str:
+        """Its address without what may be secret in it, or the provider's name; for metrics."""
+        address = getattr(self.provider, "base_url", None)
+        parts = urlsplit(address) if isinstance(address, str) else None
+        return parts.netloc.rpartition("@")[2] if parts and parts.netloc else self.provider.provider
 
 
 class Backend:

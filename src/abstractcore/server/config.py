@@ -39,6 +39,8 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     max_body_bytes: int = 32 * 1024 * 1024
     max_in_flight: int = 4096
     """Requests at a time; further ones are answered 503 at once."""
+    max_in_flight_per_key: int | None = None
+    """The same for each key; further ones are answered 429 at once."""
     first_byte_seconds: float = 600.0
     """From the request to the first byte of the backend's answer."""
     idle_seconds: float = 120.0
@@ -56,8 +58,12 @@ class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """File with the keys of clients (``abstractcore keys``)."""
     allow_open: bool = False
     """Serve without keys on addresses other than loopback."""
+    open_metrics: bool = False
+    """Answer ``/metrics`` without a key, for a Prometheus that has none."""
     cors_origins: list[str] = field(default_factory=list)
-    """Origins whose pages may call; none by default."""
+    """Origins whose pages may call, such as ``https://chat.example.org``; none by default."""
+    hosts: list[str] = field(default_factory=list)
+    """Names under which clients without keys may call, beside addresses, ``localhost`` and names without dots."""
     backends: dict[str, BackendConfig] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     """Short names for ``backend/model``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +42,7 @@ class GatewayError(AbstractCoreError):
         code: A name for programs.
         param: The field of the request, if it is one.
         retry_after: Seconds after which to come again.
+        headers: Headers that go with it.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class GatewayError(AbstractCoreError):
         code: str = "invalid_request",
         param: str | None = None,
         retry_after: float | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
         why: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, why=why, hint=hint)
+        self.headers = tuple(headers)
         self.status = status
         self.code = code
         self.param = param
@@ -147,7 +150,9 @@ def headers_of(error: AbstractCoreError) -> Mapping[bytes, bytes]:
     after = getattr(error, "retry_after", None)
     if after is None and status in (429, 503):
         after = RETRY_AFTER
-    headers = {} if after is None else {b"retry-after": str(max(1, round(after))).encode()}
+    headers = dict(error.headers) if isinstance(error, GatewayError) else {}
+    if after is not None:
+        headers[b"retry-after"] = str(max(1, round(after))).encode()
     if status == 401:
         headers[b"www-authenticate"] = b"Bearer"
     return headers

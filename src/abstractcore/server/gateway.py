@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import ModelNotFoundError
 from ..providers import get_provider_info, list_available_providers
 from ..wire.call import Timeouts
 from .backend import Backend
 from .catalog import Catalog, Target
 from .config import BackendConfig, GatewayConfig
+from .guard import Guard
+from .metrics import Metrics
 from .relay import Relay
 
 if TYPE_CHECKING:
     from .asgi import Request
+    from .keys import Key
 
 
 class Gateway:
@@ -27,6 +31,8 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self.config = config
+        self.metrics = Metrics()
+        self.guard = Guard(config, self.metrics)
         rows = config.backends or default_backends()
         self.backends = {name: Backend(name, row) for name, row in rows.items()}
         self.catalog = Catalog(self.backends, config.aliases)
@@ -40,9 +46,38 @@ class Gateway:
         """Where a request for a model goes.
 
         Raises:
-            ModelNotFoundError: Nowhere.
+            ModelNotFoundError: Nowhere, or not for the key that it came with.
         """
-        return await self.catalog.resolve(model)
+        if request.key is None or not request.key.models:
+            target = await self.catalog.resolve(model)
+        else:
+            target = await self._resolve_for(request.key, model)
+        request.backend = target.backend.name
+        return target
+
+    async def _resolve_for(self, key: Key, wanted: str) -> Target:
+        """The same for a key that may use some models only; others are not there, as far as it can see."""
+        try:
+            target = await self.catalog.resolve(wanted)
+        except ModelNotFoundError:
+            target = None
+        if target is not None:
+            model = target.model or await self._only_model(target)
+            if key.may_use(wanted if wanted in self.catalog.aliases else "", f"{target.backend.name}/{model}"):
+                return Target(target.backend, model)
+        error = ModelNotFoundError(f"there is no model {wanted!r} for the key {key.name!r}", model=wanted)
+        names = [name for name in await self.catalog.names() if key.may_use(name)]
+        error.available = tuple(names)
+        error.hint = f"it may use {', '.join(key.models)}; there are: {', '.join(names[:20]) or 'none of these'}"
+        raise error
+
+    async def _only_model(self, target: Target) -> str | None:
+        """The model that is meant by the name of its backend."""
+        if target.backend.config.model:
+            return target.backend.config.model
+        models = (await self.catalog.listings())[target.backend.name].models
+        bases = [row.id for row in models if row.parent is None]
+        return bases[0] if len(bases) == 1 else None
 
     def close(self) -> None:
         """Closes idle connections."""

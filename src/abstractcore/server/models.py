@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
+from .guard import may_use
+
 if TYPE_CHECKING:
     from .asgi import Request
     from .gateway import Gateway
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 async def list_models(gateway: Gateway, request: Request) -> None:
     """All models; with ``?provider=NAME`` those of one."""
     wanted = parse_qs(request.query.decode("latin-1")).get("provider", [None])[0]
-    await request.json({"object": "list", "data": await gateway.catalog.rows(wanted)})
+    rows = [row for row in await gateway.catalog.rows(wanted) if may_use(request, row["id"], *row["aliases"])]
+    await request.json({"object": "list", "data": rows})
 
 
 async def show_model(gateway: Gateway, request: Request) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from .about import metrics
 from .chat.serving import CHAT, TEXT, completions
 from .models import list_models, show_model
 from .pages import show
+from .spec import Spec
 from .status import health, providers, ready
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class Route(NamedTuple):
     summary: str
     open: bool = False
     """Answers without a key."""
+    spec: Spec | None = None
+    """What the OpenAPI document says of it; without one it is not in there (pages and their parts)."""
 
 
 ROUTES: Final = (
@@ -37,6 +41,7 @@ ROUTES: Final = (
     Route("GET", "/providers", providers, "Say which backends could answer now."),
     Route("GET", "/health", health, "Say that the gateway runs.", open=True),
     Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True),
+    Route("GET", "/metrics", metrics, "Say what was counted, for Prometheus."),
     Route("GET", "/", show, "The chat page.", open=True),
     Route("GET", "/docs", show, "All endpoints, to read and to try.", open=True),
     Route("GET", "/static/*", show, "The files of the pages.", open=True),
