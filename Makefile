@@ -15,7 +15,7 @@ DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts on
 BROWSER_SIZE = Drives the Chromium of this machine; as root on Debian it installs one (125 MB). Playwright is 55 MB, in .venv.
 LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
-.PHONY: help setup demo test test-unit test-live test-container test-browser lint format check build clean
+.PHONY: help setup demo test test-unit test-live test-container test-browser bench lint format check build clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ test-browser: $(VENV)/.stamp-browser ## Run the tests of the pages in a real Chr
 	@echo "$(VLLM_SIZE)"
 	@echo "$(BROWSER_SIZE)"
 	$(BIN)/pytest tests/browser
+
+bench: $(VENV)/.stamp-test ## Measure the gateway beside others (BENCH=--short is quicker; needs cc, gets the others from PyPI)
+	$(BIN)/python bench/gateway.py $(BENCH)
 
 lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles
 	$(BIN)/ruff check

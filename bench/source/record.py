@@ -2,8 +2,8 @@
 
     python bench/source/record.py http://127.0.0.1:8000 [--tokens 256]
 
-Each answer is kept as it came over the socket, head and framing included: ``vllm-<version>.tar.gz`` beside this file. One
-thing is replaced, the folder in which the server found its model, and with it the length of that answer.
+Each answer is kept as it came over the socket, head and framing included: ``vllm-<version>.tar.gz`` beside this file.
+One thing is replaced, the folder in which the server found its model, and with it the length of that answer.
 """
 
 from __future__ import annotations
