@@ -1,29 +1,32 @@
 /** Light colours for code: comments, strings, numbers and keywords of the common languages. No parser. */
 
-const words = (text) => new Set(text.split(" "));
+const words = (text) => new Set(text.trim().split(/\s+/));
 
-const C_LIKE = words(
-  "abstract as async await bool boolean break case catch char class const constexpr continue default defer delete do " +
-    "double else enum export extends extern false final finally float fn for from func function go goto if impl " +
-    "implements import in inline instanceof int interface let long loop match mod mut namespace new nil null nullptr " +
-    "of override package private protected pub public readonly return self short signed sizeof static struct super " +
-    "switch template this throw trait true try type typedef typename typeof undefined union unsafe unsigned use using " +
-    "var virtual void volatile where while yield",
-);
-const PYTHON = words(
-  "False None True and as assert async await break case class continue def del elif else except finally for from " +
-    "global if import in is lambda match nonlocal not or pass raise return self try while with yield",
-);
-const SHELL = words(
-  "case do done elif else esac export fi for function if in local return set then until while cd echo exit source",
-);
-const SQL = words(
-  "add all alter and any as asc between by case check column constraint create cross default delete desc distinct " +
-    "drop else end exists false foreign from full group having if in index inner insert into is join key left like " +
-    "limit not null offset on or order outer primary references right select set table then true union unique update " +
-    "values view when where with",
-);
-const RUBY = words("begin class def do else elsif end ensure false if in module nil not or and rescue return self then true unless until when while yield require");
+const C_LIKE = words(`
+  abstract as async await bool boolean break case catch char class const constexpr continue default defer delete
+  do double else enum export extends extern false final finally float fn for from func function go goto if impl
+  implements import in inline instanceof int interface let long loop match mod mut namespace new nil null nullptr
+  of override package private protected pub public readonly return self short signed sizeof static struct super
+  switch template this throw trait true try type typedef typename typeof undefined union unsafe unsigned use using
+  var virtual void volatile where while yield
+`);
+const PYTHON = words(`
+  False None True and as assert async await break case class continue def del elif else except finally for from
+  global if import in is lambda match nonlocal not or pass raise return self try while with yield
+`);
+const SHELL = words(`
+  case do done elif else esac export fi for function if in local return set then until while cd echo exit source
+`);
+const SQL = words(`
+  add all alter and any as asc between by case check column constraint create cross default delete desc distinct
+  drop else end exists false foreign from full group having if in index inner insert into is join key left like
+  limit not null offset on or order outer primary references right select set table then true union unique update
+  values view when where with
+`);
+const RUBY = words(`
+  begin class def do else elsif end ensure false if in module nil not or and rescue return self then true unless
+  until when while yield require
+`);
 
 const SLASHES = "\\/\\/[^\\n]*|\\/\\*[\\s\\S]*?(?:\\*\\/|$)";
 const HASH = "(?<![\\w$&])#[^\\n]*";
