@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Unpack
 
 from ..errors import AuthenticationError, ModelNotFoundError, ProviderError
 from ..settings import TABLE, resolve
+from ..transport.retry import RetryPolicy
 from ..types import GenerateRequest, GenerateResponse, ModelInfo
 from ..wire.call import Plan, StreamPlan
 from ..wire.openai_protocol import OPENAI
@@ -42,6 +43,7 @@ class HttpProvider(Provider):
             is served there.
         base_url: The server's address; else the setting ``PROVIDER.base_url``.
         api_key: The server's key; else the setting ``PROVIDER.api_key``.
+        retry: When a request is sent again.
         transport: Replaces the network in sync calls, for tests.
         async_transport: Replaces the network in async calls, for tests.
         defaults: Default options of ``generate``.
@@ -69,6 +71,7 @@ class HttpProvider(Provider):
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        retry: RetryPolicy | None = None,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
         **defaults: Unpack[GenerateDefaults],
@@ -84,6 +87,7 @@ class HttpProvider(Provider):
             self.provider,
             self.base_url,
             self._headers(key.value),
+            retry=retry or RetryPolicy(),
             down_hint=self.down_hint,
             key_hint=f"the key came from {key.origin}; {self._where_keys_go()}" if key.value else self._where_keys_go(),
             prefix=self.prefix,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from .errors import GatewayError
+from .errors import GatewayError, event
 
 if TYPE_CHECKING:
     from ..errors import AbstractCoreError
@@ -39,8 +39,8 @@ class Request:
     """
 
     __slots__ = (
-        "_headers", "_receive", "_send", "backend", "begun", "extra", "failure", "id", "key", "method", "path", "proof",
-        "query", "scope", "started", "status", "streamed", "usage",
+        "_headers", "_receive", "_send", "backend", "begun", "extra", "failure", "farewell", "id", "key", "method",
+        "parts", "path", "proof", "query", "scope", "started", "status", "streamed", "usage",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +60,10 @@ class Request:
         """Whether the answer is a stream of events."""
         self.extra: Headers = []
         """Headers that go with the answer, whatever it is."""
+        self.parts = 0
+        """Of the answer that were sent."""
+        self.farewell: Callable[[AbstractCoreError], bytes] = event
+        """What ends a stream that failed."""
         self.key: Key | None = None
         """Who asks, where keys are needed."""
         self.backend: str | None = None
@@ -126,6 +130,7 @@ class Request:
 
     async def write(self, data: bytes) -> None:
         """Sends a part of the body; waits while the client reads too slowly."""
+        self.parts += 1
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:

@@ -2,40 +2,127 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError
+from ..errors import AbstractCoreError, AdapterError, ConfigurationError, ModelNotFoundError, ProviderError
 from ..factory import create_llm
 from ..providers import Provider, get_provider_info, is_provider_available
+from ..providers.batch.controller import Load
 from ..providers.endpoint import Endpoint
+from ..transport.retry import RetryPolicy
+from ..types import ModelInfo
+from .choice import Standing, choose
 from .config import BackendConfig
+from .errors import RETRY_AFTER, GatewayError
+from .vitals import Budget, Fault, State, Vitals, fault_of
+
+if TYPE_CHECKING:
+    from .asgi import Request
+
+ONCE: Final = RetryPolicy(attempts=1)
+"""Replicas do not repeat by themselves: the gateway decides where a request goes next."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One request that a replica works on.
+
+    Args:
+        request: The client's.
+        cut: Ends the wait for an answer that will not come.
+    """
+
+    request: Request
+    cut: Callable[[], object]
+    lost: str | None = None
+    """Why the replica was given up while it worked on this."""
+    seen: int = 0
+    """Parts of the answer that had come when it was looked at last."""
+
+
+@dataclass(slots=True, eq=False)
 class Replica:
     """One server of a backend.
 
     Args:
         provider: Talks to this server alone.
         endpoint: Where requests in OpenAI's protocol can be passed on as they are; ``None`` if it speaks another.
+        name: Its address without what may be secret in it, or the provider's name.
+        vitals: What is known of its health.
     """
 
     provider: Provider
     endpoint: Endpoint | None
-    in_flight: int = 0
-    """Requests of ours that it works on."""
-    up: bool = True
-    """Whether it gets requests."""
+    name: str
+    vitals: Vitals
+    leases: set[Lease] = field(default_factory=set)
+    served: int = 0
+    """Requests that it got so far."""
+    models: Sequence[ModelInfo] = ()
+    """What it said it serves, when it was asked last."""
+    busy: Load | None = None
+    """Requests that it runs and has waiting, by its own count."""
+    ours_then: int = 0
+    """Those of them that were ours."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it should be looked at now."""
 
     @property
-    def name(self) -> str:
-        """Its address without what may be secret in it, or the provider's name; for metrics."""
-        address = getattr(self.provider, "base_url", None)
-        parts = urlsplit(address) if isinstance(address, str) else None
-        return parts.netloc.rpartition("@")[2] if parts and parts.netloc else self.provider.provider
+    def up(self) -> bool:
+        """Whether it gets requests."""
+        return self.vitals.state is not State.DOWN
+
+    @property
+    def in_flight(self) -> int:
+        """Requests of ours that it works on."""
+        return len(self.leases)
+
+    @property
+    def load(self) -> int:
+        """Requests that it works on or has waiting, those of others included."""
+        others = 0 if self.busy is None else max(0, self.busy.running + self.busy.waiting - self.ours_then)
+        return others + self.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait in it for others to end."""
+        if self.busy is None or not self.busy.waiting:
+            return 0
+        return max(0, self.busy.waiting + self.in_flight - self.ours_then)
+
+    def serves(self, model: str | None) -> bool:
+        """Whether it is known to have a model."""
+        return model is None or any(row.id == model for row in self.models)
+
+    async def refresh(self, seconds: float) -> Sequence[ModelInfo]:
+        """Asks what it serves.
+
+        Raises:
+            ProviderError: It does not answer.
+        """
+        self.models = await self.provider.alist_models(timeout=seconds)
+        return self.models
+
+    def streams_move(self) -> bool:
+        """Whether any stream has moved on since this was asked last."""
+        moved = False
+        for lease in self.leases:
+            moved |= lease.seen != lease.request.parts
+            lease.seen = lease.request.parts
+        return moved
+
+    def cut_all(self, why: str) -> None:
+        """Gives up all that it works on: what was not begun is moved, what was ends with an error."""
+        for lease in self.leases:
+            if lease.lost is None:
+                lease.lost = why
+                lease.cut()
 
 
 class Backend:
@@ -57,29 +144,129 @@ class Backend:
             raise ConfigurationError(
                 f"the backend {name!r} names no provider", hint=f'write provider = "vllm" below [backends.{name}]'
             )
-        settings: dict[str, Any] = {}
-        if config.api_key_file:
-            settings["api_key"] = Path(config.api_key_file).expanduser().read_text("utf-8").strip()
         self.in_process = get_provider_info(self.provider_name).in_process
-        urls = [config.base_url] if isinstance(config.base_url, str) else config.base_url or []
-        self.fleet = self._make(urls, settings)
-        """One provider for all servers: what concerns all of them, such as adapters, goes through it."""
-        self.replicas = [self._replica([url], settings) for url in urls] or [self._replica([], settings)]
+        urls = [config.base_url] if config.base_url is None or isinstance(config.base_url, str) else config.base_url
+        settings = _settings(config, several=len(urls) > 1)
+        self.replicas = [self._replica(url, settings) for url in urls]
+        self.fleet = self.replicas[0].provider
+        """A provider for what is the same on all servers."""
+        self.budget = Budget()
+        self.front: Replica | None = None
+        """A router that spreads requests over the replicas in our place."""
 
-    def _make(self, urls: list[str], settings: dict[str, Any]) -> Provider:
-        address = {"base_url": urls[0] if len(urls) == 1 else urls} if urls else {}
-        return create_llm(self.provider_name, self.config.model, **address, **settings)
+    def _replica(self, url: str | None, settings: dict[str, Any]) -> Replica:
+        address = {} if url is None else {"base_url": url}
+        provider = create_llm(self.provider_name, self.config.model, **address, **settings)
+        endpoint = next(iter(provider.openai_endpoints), None)
+        return Replica(provider, endpoint, _name_of(provider), Vitals(self.config.patience_seconds))
 
-    def _replica(self, urls: list[str], settings: dict[str, Any]) -> Replica:
-        provider = self.fleet if not urls else self._make(urls, settings)
-        return Replica(provider, next(iter(provider.openai_endpoints), None))
+    def take(self, model: str | None, key: bytes | None, tried: Collection[Replica] = ()) -> Replica:
+        """The replica that gets a request now.
+
+        Args:
+            model: What is asked; where it is an adapter that not all have, only those that have it count.
+            key: The conversation, see ``choice``.
+            tried: Those that have failed at it already.
+
+        Raises:
+            GatewayError: None can take it; 503, with the reason and when to come again.
+        """
+        now = monotonic()
+        if self.front is not None and self.front.up and self.front not in tried:
+            return self.front
+        having = [row for row in self.replicas if row.serves(model)] or self.replicas
+        left = [row for row in having if row not in tried]
+        alive = [row for row in left if row.up]
+        if not alive:
+            raise self._down(having, now)
+        able = alive if len(self.replicas) == 1 else [row for row in alive if not row.vitals.resting(now)]
+        sound = [row for row in able if not row.vitals.suspected(now)]
+        for group in (sound, able):
+            index = choose([self._standing(row) for row in group], key)
+            if index is not None:
+                return group[index]
+        raise self._overloaded(alive, now)
 
     def choose(self) -> Replica:
-        """The server that gets the next request: the least busy one."""
-        return min(self.replicas, key=lambda replica: replica.in_flight)
+        """The server that gets the next request, for one that can't be moved to another."""
+        return self.take(None, None)
+
+    def _standing(self, replica: Replica) -> Standing:
+        config = self.config
+        full = replica.in_flight >= config.max_in_flight or replica.waiting >= config.max_waiting
+        return Standing(replica.name, replica.load, replica.served, full)
+
+    def failed(self, replica: Replica, error: ProviderError, model: str | None) -> Fault:
+        """Draws the conclusions from a request for a model that failed on a replica."""
+        if isinstance(error, (ModelNotFoundError, AdapterError)) and model is not None and replica.serves(model):
+            replica.models = [row for row in replica.models if row.id != model]
+            replica.wake.set()
+            return Fault.LACKING
+        fault = fault_of(error)
+        replica.vitals.fault(fault, monotonic(), error.message, error.retry_after)
+        if fault in (Fault.DEAD, Fault.SICK):
+            replica.wake.set()
+        return fault
+
+    async def list_models(self, seconds: float) -> list[ModelInfo]:
+        """The models of all replicas that answer.
+
+        Raises:
+            AbstractCoreError: None does.
+        """
+        asked = [row for row in self.replicas if row.up] or self.replicas
+        outcomes = await asyncio.gather(*(row.refresh(seconds) for row in asked), return_exceptions=True)
+        rows: dict[str, ModelInfo] = {}
+        failure: BaseException | None = None
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                failure = outcome
+            else:
+                rows |= {row.id: row for row in outcome if row.id not in rows}
+        if failure is not None and (len(rows) == 0 or not isinstance(failure, AbstractCoreError)):
+            raise failure
+        return list(rows.values())
+
+    def _down(self, replicas: Sequence[Replica], now: float) -> GatewayError:
+        reasons = [f"{row.name}: {row.vitals.why} ({now - row.vitals.since:.0f} s ago)" for row in replicas]
+        return GatewayError(
+            f"the backend {self.name!r} can't answer now: it is down, or still loading its model",
+            status=503,
+            code="upstream_down",
+            retry_after=RETRY_AFTER,
+            why="; ".join(reasons),
+        )
+
+    def _overloaded(self, replicas: Sequence[Replica], now: float) -> GatewayError:
+        rests = [row.vitals.rest_until - now for row in replicas if row.vitals.resting(now)]
+        figures = [f"{row.name}: {row.in_flight} in flight, {row.waiting} waiting" for row in replicas]
+        return GatewayError(
+            f"the backend {self.name!r} has more requests than it may take",
+            status=503,
+            code="overloaded",
+            retry_after=min(rests) if len(rests) == len(replicas) else RETRY_AFTER,
+            why="; ".join(figures),
+            hint=f"come again later; the operator sets max_in_flight and max_waiting of [backends.{self.name}]",
+        )
 
     def close(self) -> None:
         """Closes idle connections."""
         for replica in self.replicas:
             replica.provider.close()
-        self.fleet.close()
+
+
+def _settings(config: BackendConfig, *, several: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {"retry": ONCE} if several else {}
+    if config.api_key_file:
+        path = Path(config.api_key_file).expanduser()
+        try:
+            settings["api_key"] = path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"the key file {path} can't be read", why=str(error)) from error
+    return settings
+
+
+def _name_of(provider: Provider) -> str:
+    address = getattr(provider, "base_url", None)
+    parts = urlsplit(address) if isinstance(address, str) else None
+    return parts.netloc.rpartition("@")[2] if parts and parts.netloc else provider.provider

@@ -31,6 +31,14 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether clients may load and unload adapters."""
     adapter_folders: list[str] = field(default_factory=list)
     """Folders on the servers below which adapters may be loaded; empty: any path, from those who may."""
+    max_in_flight: int = 4096
+    """Requests at a time on one replica; where all have as many, further ones are answered 503 at once."""
+    max_waiting: int = 1024
+    """The same for requests that wait in the server, by its own count."""
+    health_checks: bool = True
+    """Whether replicas are looked at all the time, and those that don't answer get no requests. Clouds never are."""
+    patience_seconds: float = 5.0
+    """A server that generates nothing for so long, though it is asked to, is given up."""
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -81,6 +81,7 @@ class Gateway:
 
     def close(self) -> None:
         """Closes idle connections."""
+        self.catalog.close()
         self.relay.close()
         for backend in self.backends.values():
             backend.close()

@@ -115,6 +115,7 @@ class Relay:
             ClientLeftError: The client went away; the backend was told.
         """
         call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id})
+        request.farewell = watch.event
         exchange = await self._open(endpoint, call)
         leaving = request.on_leave(exchange.close)
         try:

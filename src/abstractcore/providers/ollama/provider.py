@@ -24,6 +24,7 @@ from ...errors import (
     RequestTimeoutError,
 )
 from ...settings import resolve
+from ...transport.retry import RetryPolicy
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire import ollama as wire
 from ...wire.call import Plan, StreamPlan
@@ -59,6 +60,7 @@ class OllamaProvider(HttpProvider):
         base_url: The server's address; else ``OLLAMA_BASE_URL``, else ``OLLAMA_HOST``, else
             ``http://localhost:11434``.
         api_key: For servers behind a proxy that asks for one; else ``OLLAMA_API_KEY``.
+        retry: When a request is sent again.
         transport: Replaces the network in sync calls, for tests.
         async_transport: Replaces the network in async calls, for tests.
         defaults: Default options of ``generate``; ``extra_body`` takes ``keep_alive`` and all options of a model, such
@@ -82,6 +84,7 @@ class OllamaProvider(HttpProvider):
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        retry: RetryPolicy | None = None,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
         **defaults: Unpack[GenerateDefaults],
@@ -90,6 +93,7 @@ class OllamaProvider(HttpProvider):
             model,
             base_url=address_of(resolve("ollama.base_url", base_url).value or ""),
             api_key=api_key,
+            retry=retry,
             transport=transport,
             async_transport=async_transport,
             **defaults,

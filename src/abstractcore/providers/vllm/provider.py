@@ -18,6 +18,7 @@ from ...errors import (
     TruncatedOutputError,
 )
 from ...settings import resolve
+from ...transport.retry import RetryPolicy
 from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Emit, Plan, StreamPlan
 from .. import exchange, openai_api
@@ -47,6 +48,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         base_url: The server's address; else ``VLLM_BASE_URL``, else ``http://localhost:8000/v1``. Several, as a list or
             with commas, are replicas: each request goes to the least busy one that can be reached.
         api_key: The server's key; else ``VLLM_API_KEY``, else ``EMPTY``.
+        retry: When a request is sent again.
         transport: Replaces the network in sync calls, for tests.
         async_transport: Replaces the network in async calls, for tests.
         defaults: Default options of ``generate``.
@@ -64,6 +66,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         *,
         base_url: str | Sequence[str] | None = None,
         api_key: str | None = None,
+        retry: RetryPolicy | None = None,
         transport: Transport | None = None,
         async_transport: AsyncTransport | None = None,
         **defaults: Unpack[GenerateDefaults],
@@ -77,8 +80,12 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         key_hint = f"the key came from {key.origin}; set VLLM_API_KEY to the server's --api-key, or pass api_key"
         down_hint = f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo)"
         headers = {"authorization": f"Bearer {self.api_key}"}
+        again = retry or RetryPolicy()
         self._replicas = Replicas(
-            [Endpoint(self.provider, url, headers, down_hint=down_hint, key_hint=key_hint) for url in self.base_urls]
+            [
+                Endpoint(self.provider, url, headers, retry=again, down_hint=down_hint, key_hint=key_hint)
+                for url in self.base_urls
+            ]
         )
         self._endpoints = self._replicas.endpoints
         self._adapters = routing.Memory()

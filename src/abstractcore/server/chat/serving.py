@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AbstractCoreError
 from ..asgi import EVENTS, ClientLeftError
+from ..choice import conversation_of
 from ..errors import GatewayError, event
+from ..failover import on_a_replica
 from ..relay import complete_choices
 from ..watch import Watch
 from .protocol import OURS, Wanted, check_fields, options_of, read
@@ -26,18 +29,19 @@ async def completions(gateway: Gateway, request: Request) -> None:
     """Either endpoint, by the request's path."""
     wanted = read(await request.body(gateway.config.limits.max_body_bytes))
     target = await gateway.resolve(request, wanted.model)
-    replica = target.backend.choose()
-    replica.in_flight += 1
-    try:
-        known = await _known_fields(replica, request.path)
-        if known is not None:
-            check_fields(wanted.fields.keys(), known | OURS)
-        if known is None or replica.endpoint is None or wanted.promises:
-            await _prove(request, wanted, target, replica)
-        else:
-            await _pass_on(gateway, request, wanted, target, replica)
-    finally:
-        replica.in_flight -= 1
+    several = len(target.backend.replicas) > 1
+    key = conversation_of(wanted.fields, target.model) if several else None
+    await on_a_replica(request, target, key, partial(_answer, gateway, request, wanted, target))
+
+
+async def _answer(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
+    known = await _known_fields(replica, request.path)
+    if known is not None:
+        check_fields(wanted.fields.keys(), known | OURS)
+    if known is None or replica.endpoint is None or wanted.promises:
+        await _prove(request, wanted, target, replica)
+    else:
+        await _pass_on(gateway, request, wanted, target, replica)
 
 
 async def _known_fields(replica: Replica, path: str) -> frozenset[str] | None:
