@@ -11,6 +11,7 @@ import click
 from ..types import GenerateResponse
 from .answering import answer_options, answering
 from .connection import connect, connection
+from .proved import proof_line
 
 EXAMPLES: Final = """\b
 abstractcore "Why is the sky blue?"
@@ -86,7 +87,6 @@ def _as_json(schema: str, answer: GenerateResponse) -> str:
 
 
 def _say_proof(answer: GenerateResponse) -> None:
-    proof = answer.metadata.get("constraint")
+    proof = proof_line(answer)
     if proof:
-        cut = f"; {proof['cut_by']} cut it, trimmed to the longest match" if proof.get("trimmed") else ""
-        click.echo(f"proved: {proof['kind']} by {proof['checker']}, sent as {proof['spelling']}{cut}", err=True)
+        click.echo(proof, err=True)

@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import AbstractCoreError, ConnectionFailedError
+from .visible import visible
 
 UNREACHABLE: Final = 4
 INTERRUPTED: Final = 130
@@ -28,6 +29,7 @@ COMMANDS: Final = {
     "adapters": Row("adapters", "List, load and unload LoRA adapters."),
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "batch": Row("batch", "Answer a file of prompts, many at once."),
+    "chat": Row("chat", "Talk with a model: a conversation at the terminal."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "diff": Row("diff", "Compare what runs with what was planned, flag by flag."),
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
@@ -126,7 +128,7 @@ def show(error: AbstractCoreError) -> None:
         ("try", error.hint, "cyan"),
     ):
         if text and (label == "error" or text not in error.message):
-            click.echo(f"{paint(label, color)} {text}", err=True)
+            click.echo(f"{paint(label, color)} {visible(text)}", err=True)
 
 
 def paint(label: str, color: str) -> str:
