@@ -68,6 +68,6 @@ def packages() -> list[Path]:
     return sorted({path.parent for path in (ROOT / "src").rglob("*.py")})
 
 
-@pytest.mark.parametrize("folder", packages(), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", packages(), ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_every_folder_of_the_source_is_a_package(folder: Path) -> None:
     assert (folder / "__init__.py").is_file()
