@@ -3,8 +3,8 @@
 import { Fragment, html, useState } from "../vendor/vendor.js";
 import { choose, giveResults, regenerate } from "./actions.js";
 import { Icon } from "./icons.js";
-import { Markdown } from "./markdown.js";
-import { running } from "./store.js";
+import { Markdown, Verbatim } from "./markdown.js";
+import { revision, running, tick } from "./store.js";
 import { chosen } from "./tree.js";
 import { copy, ErrorBox } from "./ui.js";
 
@@ -44,7 +44,7 @@ function Calls({ chat, node, calls, open }) {
       <pre tabindex="0">${pretty(called.arguments)}</pre>
       ${open &&
       html`<label>Result of ${called.name}
-        <textarea rows="2" spellcheck="false" value=${results[id] ?? ""} placeholder="What the tool would return"
+        <textarea rows="2" spellcheck=${false} value=${results[id] ?? ""} placeholder="What the tool would return"
           onInput=${(event) => setResults({ ...results, [id]: event.target.value })}></textarea>
       </label>`}
     </div>`,
@@ -73,7 +73,7 @@ export function Proof({ node }) {
 
 const seconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`);
 
-const REASONS = { length: "cut by the token limit", tool_calls: "tool calls", content_filter: "content filter" };
+const REASONS = { length: "token limit", tool_calls: "tool calls", content_filter: "content filter" };
 const reasonOf = (choice) => REASONS[choice.finish_reason] ?? choice.finish_reason;
 
 function figures(node) {
@@ -121,7 +121,10 @@ function Choice({ chat, node, choice, writing, last }) {
   return html`<${Fragment}>
     ${reasoning && html`<${Reasoning} text=${reasoning} live=${writing && thinking} />`}
     ${waiting && html`<p class="waiting" aria-label="Waiting for the first token"><span /><span /><span /></p>`}
-    ${content && html`<${Markdown} text=${content} done=${!writing} />`}
+    ${content &&
+    (node.constraint
+      ? html`<${Verbatim} text=${content} language=${node.constraint.kind === "json" ? "json" : ""} />`
+      : html`<${Markdown} text=${content} done=${!writing} />`)}
     ${choice.refusal && html`<p class="refusal">${choice.refusal}</p>`}
     ${empty && html`<p class="hint">${node.status === "stopped" ? "Stopped before the first word." : "An empty answer."}</p>`}
     ${calls.length > 0 && html`<${Calls} chat=${chat} node=${node} calls=${calls} open=${last && !writing && node.status === "done"} />`}
@@ -138,7 +141,7 @@ function SideBySide({ chat, node, writing, last }) {
           <span>${choice.finish_reason ? reasonOf(choice) : writing ? "writing" : ""}</span>
           ${!writing &&
           html`<label class="pick"><input type="radio" name=${`pick-${node.id}`} checked=${index === pick}
-            onChange=${() => choose(chat, node, index)} /> ${index === pick ? "Goes on" : "Go on with this"}</label>`}
+            onChange=${() => choose(chat, node, index)} /> ${index === pick ? "In use" : "Use this"}</label>`}
         </header>
         <${Choice} chat=${chat} node=${node} choice=${choice} writing=${writing} last=${last && index === pick} />
       </section>`,
@@ -154,6 +157,8 @@ function Broken({ node }) {
 }
 
 export function Answer({ chat, node, last }) {
+  revision.value;
+  tick(node.id).value;
   const writing = running.value.has(node.id);
   if (node.error) {
     return html`<${Fragment}>

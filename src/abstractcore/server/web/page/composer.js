@@ -52,6 +52,7 @@ export const openSettings = (field) => openDialog("settings", { field });
 
 /** How much of the context the conversation takes, by the server's own count. */
 function Context({ chat }) {
+  revision.value;
   const limit = baseOf(used.value)?.max_model_len;
   const last = path(chat).findLast((node) => node.role === "assistant" && node.usage);
   if (last) tick(last.id).value;

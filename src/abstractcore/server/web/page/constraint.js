@@ -72,7 +72,7 @@ function Verdict({ state }) {
 function Trial({ state, text, onInput }) {
   const verdict = { true: ["good", "An answer like this is proved"], false: ["bad", `It fails${state.why ? `: ${state.why}` : ""}`] }[state.satisfied];
   return html`<label>Try a text
-    <input value=${text} onInput=${(event) => onInput(event.target.value)} spellcheck="false" autocomplete="off" placeholder="Does it satisfy the constraint?" />
+    <input value=${text} onInput=${(event) => onInput(event.target.value)} spellcheck=${false} autocomplete="off" placeholder="Does it satisfy the constraint?" />
     <span class=${`verdict ${text && verdict ? verdict[0] : ""}`} role="status">${text && verdict && verdict[1]}</span>
   </label>`;
 }
@@ -104,6 +104,12 @@ export function ConstraintEditor({ suggestion }) {
   const [draft, setDraft] = useState({ ...kept, ...(kept.kind ? {} : { kind: "json" }), ...suggestion });
   const [text, setText] = useState("");
   const state = useCheck(draft, text);
+  const source = useRef(null);
+  useEffect(() => {
+    // The browser puts the caret behind the last word, and would show that first.
+    source.current?.setSelectionRange(0, 0);
+    source.current?.focus();
+  }, []);
   const { kind } = draft;
   const note = kind && NOTES[support(KINDS[kind].capability)];
   const use = (event) => {
@@ -121,7 +127,7 @@ export function ConstraintEditor({ suggestion }) {
           <div class="row between"><p class="hint">${HELP[kind]}</p>
             ${!draft[kind].trim() && html`<button type="button" class="plain-button" onClick=${() => setDraft({ ...draft, [kind]: EXAMPLES[kind] })}>Insert an example</button>`}</div>
           ${note && html`<p class="hint warn">${note}</p>`}
-          <textarea class="source" rows=${kind === "regex" ? 3 : 10} aria-label=${KINDS[kind].name} aria-invalid=${String(Boolean(state.trouble))} spellcheck="false" autofocus
+          <textarea class="source" ref=${source} rows=${kind === "regex" ? 3 : 11} aria-label=${KINDS[kind].name} aria-invalid=${String(Boolean(state.trouble))} spellcheck=${false}
             value=${draft[kind]} onInput=${(event) => setDraft({ ...draft, [kind]: event.target.value })}></textarea>
           <${Verdict} state=${draft[kind].trim() ? state : {}} />
           <${Trial} state=${state} text=${text} onInput=${setText} />`

@@ -4,19 +4,18 @@ import { html } from "../vendor/vendor.js";
 import { focusComposer } from "./actions.js";
 import { Icon } from "./icons.js";
 import { adaptersOf, baseOf, isAdapter, refreshModels, served, shortName, used } from "./models.js";
-import { change } from "./store.js";
+import { change, revision } from "./store.js";
 import { ErrorBox, openDialog, shortCount } from "./ui.js";
 
-const PERSON = JSON.stringify(
-  {
-    type: "object",
-    properties: { name: { type: "string", maxLength: 40 }, age: { type: "integer", minimum: 0, maximum: 130 } },
-    required: ["name", "age"],
-    additionalProperties: false,
+const PERSON = `{
+  "type": "object",
+  "properties": {
+    "name": { "type": "string", "maxLength": 40 },
+    "age": { "type": "integer", "minimum": 0, "maximum": 130 }
   },
-  null,
-  2,
-);
+  "required": ["name", "age"],
+  "additionalProperties": false
+}`;
 
 function facts(row) {
   const base = baseOf(row);
@@ -49,6 +48,7 @@ function Ideas({ chat }) {
 }
 
 export function Empty({ chat }) {
+  revision.value;
   const { rows, error, loading } = served.value;
   const row = used.value;
   if (error && !rows.length) {

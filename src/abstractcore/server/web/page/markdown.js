@@ -190,6 +190,25 @@ async function onClick(event) {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
+/** A text exactly as it is: what was proved is every character of it. */
+export function Verbatim({ text, language }) {
+  return language ? html`<${Source} text=${text} language=${language} />` : html`<p class="exact">${text}</p>`;
+}
+
+function Source({ text, language }) {
+  const box = useRef(null);
+  useLayoutEffect(() => {
+    const pre = document.createElement("pre");
+    const code = document.createElement("code");
+    code.className = `language-${language}`;
+    code.textContent = text;
+    pre.append(code);
+    box.current.replaceChildren(pre);
+    dressCode(pre);
+  }, [text, language]);
+  return html`<div class="prose verbatim" ref=${box} onClick=${onClick}></div>`;
+}
+
 /** A text as Markdown; `done` says that no more of it comes. */
 export function Markdown({ text, done }) {
   const box = useRef(null);

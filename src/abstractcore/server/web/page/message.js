@@ -8,6 +8,11 @@ import { busy, revision, running, tick } from "./store.js";
 import { chosen, siblings } from "./tree.js";
 import { copy, IconButton, openDialog } from "./ui.js";
 
+/*
+ * Chats and nodes are changed in place, and a component that reads signals is painted again only by them: each one here
+ * that takes a chat or a node reads the signal that says when it has changed.
+ */
+
 /** Switches between the branches at a node's place. */
 function Branches({ chat, node }) {
   const ids = siblings(chat, node);
@@ -48,6 +53,7 @@ function Editor({ chat, node, onClose }) {
 }
 
 function Said({ chat, node }) {
+  revision.value;
   const [editing, setEditing] = useState(false);
   if (editing) return html`<${Editor} chat=${chat} node=${node} onClose=${() => setEditing(false)} />`;
   return html`<${Fragment}>
@@ -71,6 +77,7 @@ function Results({ node }) {
 }
 
 function Answered({ chat, node, last }) {
+  revision.value;
   tick(node.id).value;
   const writing = running.value.has(node.id);
   const choice = node.choices[chosen(node)] ?? node.choices[0];

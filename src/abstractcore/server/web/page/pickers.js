@@ -80,8 +80,8 @@ function LoadForm({ base, onError }) {
   };
   return html`<form class="load" onSubmit=${load}>
     <h3>Load an adapter</h3>
-    <label>Name <input value=${name} onInput=${(event) => setName(event.target.value)} placeholder="sql" spellcheck="false" autocomplete="off" /></label>
-    <label>Path on the server <input value=${path} onInput=${(event) => setPath(event.target.value)} placeholder="/models/adapters/sql" spellcheck="false" autocomplete="off" /></label>
+    <label>Name <input value=${name} onInput=${(event) => setName(event.target.value)} placeholder="sql" spellcheck=${false} autocomplete="off" /></label>
+    <label>Path on the server <input value=${path} onInput=${(event) => setPath(event.target.value)} placeholder="/models/adapters/sql" spellcheck=${false} autocomplete="off" /></label>
     <div class="row"><button class="main-button" disabled=${busy || !name.trim() || !path.trim()}>${busy ? "Loading" : "Load"}</button></div>
   </form>`;
 }

@@ -23,7 +23,7 @@ export function notify(text) {
   clearTimeout(noticeTimer);
   notice.value = text;
   announce(text);
-  noticeTimer = setTimeout(() => (notice.value = ""), 3500);
+  noticeTimer = setTimeout(() => (notice.value = ""), 2500);
 }
 
 /** Copies; also on plain HTTP, where browsers keep the clipboard's own interface from pages. */
