@@ -7,8 +7,9 @@ import { DOMPurify, html, marked, useLayoutEffect, useRef } from "../vendor/vend
 import { highlight } from "./highlight.js";
 import { copyText } from "./ui.js";
 
-/** A block without an end in sight is shown as plain text: Markdown's rules cost too much on it. */
-const LONG = 20_000;
+/** Lines and blocks without an end in sight are shown as plain text: Markdown's rules cost too much on them. */
+const LONG_LINE = 20_000;
+const LONG_BLOCK = 60_000;
 const HARMLESS = /&lt;(\/?(?:b|br|del|em|i|ins|kbd|mark|s|small|strong|sub|sup|u))\s*\/?&gt;/gi;
 const WEB = /^(?:https?:|mailto:)/i;
 
@@ -49,32 +50,36 @@ const POLICY = {
   RETURN_DOM_FRAGMENT: true,
 };
 
+/** A footnote looks like the definition of a link, which would not be shown. */
+const isFootnote = ({ type, raw }) => type === "def" && /^\s*\[\^/.test(raw);
+
 function lex(text) {
   try {
-    return marked.lexer(text);
+    return marked.lexer(text).map((block) => (isFootnote(block) ? { type: "plain", raw: block.raw } : block));
   } catch {
     // A text that the parser gives up on is still a text.
     return [{ type: "plain", raw: text }];
   }
 }
 
+const isLong = (piece) =>
+  piece.length > LONG_LINE &&
+  !/^\n*(```|~~~)/.test(piece) &&
+  (piece.length > LONG_BLOCK || piece.split("\n").some((line) => line.length > LONG_LINE));
+
 /** The blocks of a text. */
 export function blocks(text) {
-  if (!/[^\n]{20000}/.test(text) && text.length < LONG) return lex(text);
-  const found = [];
+  if (text.length < LONG_LINE) return lex(text);
+  const groups = [];
   let gathered = "";
-  const flush = () => {
-    if (gathered) found.push(...lex(gathered));
-    gathered = "";
-  };
   for (const piece of text.split(/(?<=\n)(?=\n)/)) {
-    if (piece.length > LONG && !/^\n*(```|~~~)/.test(piece)) {
-      flush();
-      found.push({ type: "plain", raw: piece });
+    if (isLong(piece)) {
+      groups.push(lex(gathered), [{ type: "plain", raw: piece }]);
+      gathered = "";
     } else gathered += piece;
   }
-  flush();
-  return found;
+  groups.push(lex(gathered));
+  return groups.flat();
 }
 
 function plain(text) {
@@ -84,10 +89,25 @@ function plain(text) {
   return element;
 }
 
-/** The elements of one block. */
-function build(block) {
-  if (block.type === "plain") return [plain(block.raw)];
-  const fragment = DOMPurify.sanitize(marked.parser([block]), POLICY);
+/** The elements of blocks; those of Markdown go through the sanitizer together. */
+function build(found) {
+  const nodes = [];
+  for (let start = 0, end; start < found.length; start = end) {
+    for (end = start; end < found.length && found[end].type !== "plain"; ) end += 1;
+    nodes.push(buildMarkdown(found.slice(start, end)));
+    if (end < found.length) nodes.push([plain(found[end].raw)]);
+    end += 1;
+  }
+  return nodes.flat();
+}
+
+function buildMarkdown(found) {
+  let fragment;
+  try {
+    fragment = DOMPurify.sanitize(marked.parser(found), POLICY);
+  } catch {
+    return found.map((block) => plain(block.raw));
+  }
   for (const link of fragment.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
@@ -134,6 +154,9 @@ function dressCode(pre) {
   box.append(bar, pre);
 }
 
+// Not spread over arguments, of which there may be too many.
+const add = (box, nodes) => nodes.forEach((node) => box.append(node));
+
 /** Paints a growing text: blocks that are complete stay as they are, only the last one is made again. */
 class Painter {
   #box;
@@ -167,10 +190,10 @@ class Painter {
     const last = done ? found.length : found.findLastIndex((block) => block.type !== "space");
     for (const node of this.#tail) node.remove();
     const complete = found.slice(0, Math.max(last, 0));
-    for (const block of complete) this.#box.append(...build(block));
+    add(this.#box, build(complete));
     this.#stable += complete.map((block) => block.raw).join("");
-    this.#tail = found.slice(complete.length).flatMap(build);
-    this.#box.append(...this.#tail);
+    this.#tail = build(found.slice(complete.length));
+    add(this.#box, this.#tail);
     this.#painted = performance.now();
     this.#cost = this.#painted - started;
   }
