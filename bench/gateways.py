@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import venv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +23,7 @@ from processes import forget_peak
 ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
 MODEL = "smollm2"
+KEY = "ac-bench"
 UVICORN = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning", "--lifespan", "off")
 
 
@@ -33,6 +36,7 @@ class Kind:
         packages: What pip installs for it, in an environment that others may share.
         argv: Its command line; takes the folder of its programs, its port, the source's port and a folder of its own.
         env: Variables it needs; takes the source's port.
+        headers: What each request to it carries.
         answers: Whether it answers by itself, without the source; it takes part in requests only.
     """
 
@@ -40,6 +44,7 @@ class Kind:
     packages: tuple[str, ...]
     argv: Callable[[Path, int, int, Path], list[str]]
     env: Callable[[int], dict[str, str]] = lambda _: {}
+    headers: tuple[str, ...] = ()
     answers: bool = False
 
 
@@ -50,7 +55,6 @@ class Gateway:
     kind: Kind
     port: int
     process: subprocess.Popen[bytes]
-    headers: tuple[str, ...] = ()
     version: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     found: dict[str, list[float]] = field(default_factory=dict)
@@ -59,6 +63,11 @@ class Gateway:
     def name(self) -> str:
         """In tables."""
         return self.kind.name
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What each request to it carries."""
+        return self.kind.headers
 
     @property
     def pid(self) -> int:
@@ -72,9 +81,15 @@ def _uvicorn(app: str) -> Callable[[Path, int, int, Path], list[str]]:
     ]  # fmt: skip
 
 
-def _ours(_programs: Path, port: int, source: int, _folder: Path) -> list[str]:
-    backend = f"vllm=http://127.0.0.1:{source}"
-    return [sys.executable, "-m", "abstractcore", "serve", "--port", str(port), "--backend", backend]
+def _ours(_: Path, port: int, source: int, folder: Path) -> list[str]:
+    """With all that it has to do where it is used: keys with limits, and metrics, which are always counted."""
+    keys, backend = folder / "keys.json", f"vllm=http://127.0.0.1:{source}"
+    row = {"name": "bench", "sha256": sha256(KEY.encode()).hexdigest(), "created": "2026-01-01T00:00:00Z",
+           "models": ["vllm/*"], "rate": 10**9, "in_flight": 10_000}  # fmt: skip
+    keys.write_text(json.dumps({"schema": "abstractcore.keys/1", "keys": [row]}), encoding="utf-8")
+    keys.chmod(0o600)
+    argv = [sys.executable, "-m", "abstractcore", "serve", "--port", str(port), "--backend", backend]
+    return [*argv, "--keys", str(keys)]
 
 
 def _litellm(programs: Path, port: int, source: int, folder: Path) -> list[str]:
@@ -91,7 +106,8 @@ _ASGI = ("uvicorn", "uvloop", "httptools", "aiohttp", "starlette")
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("abstractcore", (), _ours, lambda _: {"PYTHONPATH": str(ROOT / "src")}),
+        Kind("abstractcore", (), _ours, lambda _: {"PYTHONPATH": str(ROOT / "src")},
+             headers=(f"authorization: Bearer {KEY}",)),
         Kind("vllm-router", ("vllm-router",), lambda programs, port, source, folder: [
             str(programs / "vllm-router"), "--host", "127.0.0.1", "--port", str(port), "--log-level", "error",
             "--worker-urls", f"http://127.0.0.1:{source}", "--prometheus-port", str(free_port()),
@@ -103,7 +119,7 @@ KINDS = {
              lambda source: {"UPSTREAM": f"http://127.0.0.1:{source}"}),
         Kind("Starlette + aiohttp", _ASGI, _uvicorn("starlette_aiohttp"),
              lambda source: {"UPSTREAM": f"http://127.0.0.1:{source}"}),
-        Kind("uvicorn, no gateway", _ASGI, _uvicorn("empty"),
+        Kind("uvicorn alone", _ASGI, _uvicorn("empty"),
              lambda _: {"ANSWER": str(recordings() / "chat.http")}, answers=True),
         Kind("litellm proxy", ("litellm[proxy]",), _litellm, lambda _: {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}),
     )
