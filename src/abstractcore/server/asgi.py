@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,20 @@ JSON: Final = (b"content-type", b"application/json")
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 """What a client may call its request: it goes upstream, and into logs."""
+
+
+LEAVING: Final = "abstractcore.leaving"
+"""ASGI extension of our own connections: ``Request.on_leave`` without a task."""
+
+
+class Leaving(Protocol):
+    """Waits for the client to go away."""
+
+    def done(self) -> bool:
+        """Whether it went away, and what was to be done then is done."""
+
+    def cancel(self) -> object:
+        """The request is over: there is nothing to wait for any more."""
 
 
 class Request:
@@ -110,8 +124,12 @@ class Request:
                 return part if not parts else b"".join((*parts, part))
             parts.append(part)
 
-    def on_leave(self, then: Callable[[], object]) -> asyncio.Task[None]:
-        """Calls ``then`` when the client goes away. Call it after the body was read; cancel the task at the end."""
+    def on_leave(self, then: Callable[[], object]) -> Leaving:
+        """Calls ``then`` when the client goes away. Call it after the body was read; ``cancel`` it at the end."""
+        extension = self.scope.get("extensions", {}).get(LEAVING)
+        if extension is not None:
+            leaving: Leaving = extension["then"](then)
+            return leaving
 
         async def wait() -> None:
             while (await self._receive())["type"] != "http.disconnect":

@@ -21,6 +21,7 @@ def serve(config: GatewayConfig) -> None:
     except ImportError as error:
         raise MissingExtraError("the gateway needs uvicorn", hint='pip install "abstractcore[server]"') from error
     from .app import App
+    from .connection import Connection
     from .gateway import Gateway
 
     check_config(config)
@@ -28,8 +29,9 @@ def serve(config: GatewayConfig) -> None:
         App(Gateway(config)),
         host=config.host,
         port=config.port,
-        http="httptools",
+        http=Connection,
         ws="none",
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         server_header=False,

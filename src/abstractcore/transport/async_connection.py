@@ -13,6 +13,7 @@ from ..errors import ProviderError
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError
 from .deadline import NEVER, Deadlines
 from .failure import closed_here, exchange_failed, timed_out
+from .outbox import Outbox
 from .route import Origin
 
 HIGH_WATER: Final = 256 * 1024
@@ -35,6 +36,7 @@ class Connection(asyncio.BufferedProtocol):
         "_deadlines",
         "_loop",
         "_on_lost",
+        "_outbox",
         "_paused",
         "_phase",
         "_pid",
@@ -65,6 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox.of(self._loop)
         self._pid = os.getpid()
         self._reader: ResponseReader | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -92,7 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.transport.is_closing():
             self._fail(self._cause or TruncatedError("the server closed the connection at once"))
         else:
-            self.transport.write(request)
+            self._outbox.write(self._loop, self.transport, request)
 
     async def wait(self) -> None:
         """Wait until more of the answer is there: its head first, then bytes of its body.
@@ -136,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
             or not (reader.complete and reader.keep_alive)
             or self.transport.is_closing()
             or self.transport.get_write_buffer_size()
+            or self._outbox.waits(self.transport)
         ):
             self._fail_with(closed_here(self._url))
             return False
