@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from typing import Final
 
@@ -9,7 +10,9 @@ from ..errors import AbstractCoreError
 from .asgi import JSON, ClientLeftError, Receive, Request, Scope, Send
 from .errors import GatewayError, envelope, headers_of, status_of
 from .gateway import Gateway
-from .routes import ROUTES, Route, Table
+from .log import AccessLog, report_fault
+from .route import Route
+from .routes import ROUTES, Table
 
 _TABLE: Final = Table()
 
@@ -19,10 +22,12 @@ class App:
 
     Args:
         gateway: Its parts.
+        log: Where each request is noted.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, log: AccessLog | None = None) -> None:
         self.gateway = gateway
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -33,18 +38,24 @@ class App:
             return
         request = Request(scope, receive, send)
         route, methods = _TABLE.find(request.method, request.path)
-        left = False
         try:
             await self._answer(request, route, methods)
-        except ClientLeftError:
-            left = True
         except AbstractCoreError as error:
             await _fail(request, error)
-        except Exception:
-            await _fail(request, GatewayError("the gateway itself failed", status=500, code="internal_error"))
-            raise  # uvicorn writes it to the log
+        except ClientLeftError:
+            request.left = True
+        except asyncio.CancelledError:
+            # Either the client left, or the server stops and the time for open answers is over.
+            if not request.left:
+                await _fail(request, _stopping())
+        except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, of which no client sees the inside
+            report_fault(request, error)
+            await _fail(request, _fault(request))
         finally:
-            self.gateway.metrics.done(request, route, left=left)
+            request.close()
+            self.gateway.metrics.done(request, route, left=request.left)
+            if self._log is not None:
+                self._log.note(request)
 
     async def _answer(self, request: Request, route: Route | None, methods: tuple[str, ...]) -> None:
         guard = self.gateway.guard
@@ -67,16 +78,39 @@ class App:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.gateway.close()
+                if self._log is not None:
+                    self._log.flush()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
 
 async def _fail(request: Request, error: AbstractCoreError) -> None:
+    """Answers with an error: with its status, or, where a stream has begun, with its last event."""
     request.failure = error
-    if request.status:  # the answer has begun: closing the connection before its end is all that is left to say
+    if request.status:
+        if request.streamed and not request.ended:
+            await request.end(request.farewell(error))
         return
     status, _ = status_of(error)
     await request.answer(status, envelope(error, request.path), JSON, *headers_of(error).items())
+
+
+def _stopping() -> GatewayError:
+    return GatewayError(
+        "the gateway stops, and its time for open answers is over",
+        status=503,
+        code="gateway_stopping",
+        hint="ask again: another one may have taken its place",
+    )
+
+
+def _fault(request: Request) -> GatewayError:
+    return GatewayError(
+        "the gateway has a fault: it could not handle this request",
+        status=500,
+        code="internal_error",
+        hint=f"its log tells more of {request.id}",
+    )
 
 
 def _no_route(request: Request, methods: tuple[str, ...]) -> GatewayError:

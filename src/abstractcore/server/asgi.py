@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import re
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
@@ -27,17 +28,14 @@ JSON: Final = (b"content-type", b"application/json")
 EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 """What a client may call its request: it goes upstream, and into logs."""
-
-
+_PROCESS: Final = os.urandom(8).hex()
+_NUMBERS: Final = itertools.count(1)
 LEAVING: Final = "abstractcore.leaving"
-"""ASGI extension of our own connections: ``Request.on_leave`` without a task."""
+"""ASGI extension of our own connections: they say that a client leaves, without a task that waits for it."""
 
 
 class Leaving(Protocol):
     """Waits for the client to go away."""
-
-    def done(self) -> bool:
-        """Whether it went away, and what was to be done then is done."""
 
     def cancel(self) -> object:
         """The request is over: there is nothing to wait for any more."""
@@ -53,8 +51,9 @@ class Request:
     """
 
     __slots__ = (
-        "_headers", "_receive", "_send", "backend", "begun", "extra", "failure", "farewell", "id", "key", "method",
-        "parts", "path", "proof", "query", "scope", "started", "status", "streamed", "usage",
+        "_headers", "_leaving", "_receive", "_send", "backend", "begun", "ended", "extra", "failure", "farewell", "id",
+        "key", "left", "method", "model", "parts", "path", "proof", "query", "scope", "started", "status", "streamed",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +71,11 @@ class Request:
         """When the answer began."""
         self.streamed = False
         """Whether the answer is a stream of events."""
+        self.ended = False
+        """Whether the last part of the answer is out."""
+        self.left = False
+        """Whether the client went away before that."""
+        self._leaving: Leaving | None = None
         self.extra: Headers = []
         """Headers that go with the answer, whatever it is."""
         self.parts = 0
@@ -80,6 +84,8 @@ class Request:
         """What ends a stream that failed."""
         self.key: Key | None = None
         """Who asks, where keys are needed."""
+        self.model: str | None = None
+        """What is asked, in the client's words, once they are read."""
         self.backend: str | None = None
         """Name of the backend, once it is chosen. This and what follows is for the metrics."""
         self.usage: tuple[int, int] | None = None
@@ -89,7 +95,7 @@ class Request:
         self.failure: AbstractCoreError | None = None
         """What went wrong, also after the answer had begun."""
         given = self.header(b"x-request-id")
-        self.id = given if given and _ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+        self.id = given if given and _ID.fullmatch(given) else f"req-{_PROCESS}{next(_NUMBERS):08x}"
 
     def header(self, name: bytes) -> str | None:
         """A header of the request; names are lower case."""
@@ -98,8 +104,12 @@ class Request:
                 return value.decode("latin-1")
         return None
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, *, watch: bool = True) -> bytes:
         """The whole body.
+
+        Args:
+            limit: Most bytes that it may have.
+            watch: From then on cancel the task that runs this, when the client goes away.
 
         Raises:
             GatewayError: It has more than ``limit`` bytes.
@@ -121,22 +131,33 @@ class Request:
                     hint="the operator can raise limits.max_body_bytes",
                 )
             if not message.get("more_body"):
+                if watch:
+                    self.watch()
                 return part if not parts else b"".join((*parts, part))
             parts.append(part)
 
-    def on_leave(self, then: Callable[[], object]) -> Leaving:
-        """Calls ``then`` when the client goes away. Call it after the body was read; ``cancel`` it at the end."""
+    def watch(self) -> None:
+        """From now on the task that runs this is cancelled when the client goes away. The body must have been read."""
+        task = asyncio.current_task()
+
+        def leave() -> None:
+            if not self.ended and task is not None:
+                self.left = True
+                task.cancel()
+
         extension = self.scope.get("extensions", {}).get(LEAVING)
-        if extension is not None:
-            leaving: Leaving = extension["then"](then)
-            return leaving
+        self._leaving = extension["then"](leave) if extension is not None else asyncio.ensure_future(self._wait(leave))
 
-        async def wait() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            then()
+    async def _wait(self, leave: Callable[[], object]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        leave()
 
-        return asyncio.ensure_future(wait())
+    def close(self) -> None:
+        """Nobody waits for the client any more."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
 
     async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Sends the head of the answer."""
@@ -153,6 +174,7 @@ class Request:
 
     async def end(self, data: bytes = b"") -> None:
         """Sends the last part of the body."""
+        self.ended = True
         await self._send({"type": "http.response.body", "body": data})
 
     async def answer(self, status: int, data: bytes, *headers: tuple[bytes, bytes]) -> None:

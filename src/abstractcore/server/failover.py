@@ -21,8 +21,7 @@ ATTEMPTS: Final = b"abstractcore-attempts"
 """Header of an answer that did not come from the first replica that was asked: how many were."""
 
 Attempt = Callable[[Replica], Awaitable[None]]
-"""Has one replica answer the client. An error that it raises is the client's answer, unless another replica is asked;
-what fails once the answer has begun, it must tell the client itself."""
+"""Has one replica answer the client. An error that it raises is the client's answer, unless another one is asked."""
 
 
 async def on_a_replica(request: Request, target: Target, key: bytes | None, attempt: Attempt) -> None:
@@ -95,9 +94,7 @@ async def _held(request: Request, replica: Replica, attempt: Attempt) -> None:
         if lease.lost is None:
             raise
         task.uncancel()
-        if not request.status:
-            raise _given_up(replica, lease.lost) from None
-        await request.end(request.farewell(_broken(replica, lease.lost)))
+        raise (_broken if request.status else _given_up)(replica, lease.lost) from None
     finally:
         replica.leases.discard(lease)
 

@@ -13,6 +13,7 @@ from .config import BackendConfig, GatewayConfig
 from .guard import Guard
 from .metrics import Metrics
 from .relay import Relay
+from .surface import Surfaces
 
 if TYPE_CHECKING:
     from .asgi import Request
@@ -41,6 +42,7 @@ class Gateway:
             first_byte=limits.first_byte_seconds, idle=limits.idle_seconds, total=limits.total_seconds
         )
         self.relay = Relay(self.timeouts)
+        self.surfaces = Surfaces()
 
     async def resolve(self, request: Request, model: str) -> Target:
         """Where a request for a model goes.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .asgi import Request
     from .config import GatewayConfig
     from .metrics import Metrics
-    from .routes import Route
+    from .route import Route
 
 
 class Guard:

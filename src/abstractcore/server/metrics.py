@@ -17,7 +17,7 @@ from .errors import status_of
 
 if TYPE_CHECKING:
     from .asgi import Request
-    from .routes import Route
+    from .route import Route
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)

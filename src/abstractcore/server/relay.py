@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,11 +18,13 @@ from ..errors import (
 from ..providers.endpoint import explained, failed
 from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Call, Timeouts
-from .asgi import EVENTS, JSON, ClientLeftError, Request
+from ..wire.failure import read_failure
+from .asgi import EVENTS, JSON, Request
+from .watch import UNFINISHED
 
 if TYPE_CHECKING:
     from ..providers.endpoint import Endpoint
-    from ..transport.http_async import AsyncHttpExchange
+    from ..transport import AsyncExchange, AsyncTransport
     from ..wire.failure import Failure
 
 Check = Callable[[bytes], bytes]
@@ -34,6 +36,8 @@ class StreamWatch(Protocol):
 
     failure: Failure | AbstractCoreError | None
     """What went wrong; nothing that comes after it is passed on."""
+    done: bool
+    """The stream has said all that it must, and that it ends: what becomes of the connection is no matter any more."""
 
     def feed(self, data: bytes) -> bytes:
         """Takes bytes as they came, and gives those that may be passed on: whole events."""
@@ -50,10 +54,11 @@ class Relay:
 
     Args:
         timeouts: Limits of each.
+        transport: Replaces the network, for tests.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._transport = AsyncHttpTransport()
+    def __init__(self, timeouts: Timeouts, transport: AsyncTransport | None = None) -> None:
+        self._transport = transport or AsyncHttpTransport()
         self._timeouts = timeouts
 
     async def answer(
@@ -80,23 +85,14 @@ class Relay:
 
         Raises:
             ProviderError: The backend did not deliver.
-            ClientLeftError: The client went away; the backend was told.
         """
         call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id}, method)
         exchange = await self._open(endpoint, call)
-        leaving = request.on_leave(exchange.close)
-        try:
-            data = await _rest(exchange)
-            if not 200 <= exchange.answer.status < 300:
-                raise failed(endpoint, call, exchange.answer, data)
-            await request.answer(exchange.answer.status, check(data), JSON)
-        except ConnectionFailedError as error:
-            if leaving.done():
-                raise ClientLeftError from None
-            raise explained(endpoint, error) from error.__cause__
-        finally:
-            leaving.cancel()
-            exchange.close()
+        exchange.close()
+        answer = exchange.answer
+        if not 200 <= answer.status < 300:
+            raise failed(endpoint, call, answer, answer.body)
+        await request.answer(answer.status, check(answer.body), JSON)
 
     async def stream(
         self,
@@ -111,54 +107,59 @@ class Relay:
         """Passes on a request with a streamed answer.
 
         Raises:
-            ProviderError: The backend did not deliver, and nothing has been sent to the client yet.
-            ClientLeftError: The client went away; the backend was told.
+            ProviderError: The backend did not deliver all of it; what is already out, if ``request.status`` says that
+                anything is, is no whole answer.
         """
-        call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id})
+        call = self._call(endpoint, path, body, {**(headers or {}), "x-request-id": request.id}, stream=True)
         request.farewell = watch.event
         exchange = await self._open(endpoint, call)
-        leaving = request.on_leave(exchange.close)
         try:
             if not 200 <= exchange.answer.status < 300:
                 raise failed(endpoint, call, exchange.answer, await _rest(exchange))
+            if not exchange.answer.headers.get("content-type", "").startswith("text/event-stream"):
+                raise await _no_stream(endpoint, call, exchange)
             await self._copy(request, exchange, endpoint, watch)
         except (ConnectionFailedError, RequestTimeoutError) as error:
-            if leaving.done():
-                raise ClientLeftError from None
-            if not request.status:
-                raise
-            await request.end(watch.event(_broken(endpoint, error.message)))
+            if not watch.done:
+                raise _broken(endpoint, error.message) from error
+            await request.end()
         finally:
-            leaving.cancel()
             exchange.close()
 
-    async def _copy(
-        self, request: Request, exchange: AsyncHttpExchange, endpoint: Endpoint, watch: StreamWatch
-    ) -> None:
-        while watch.failure is None and (data := await exchange.read()):
-            data = watch.feed(data)
+    async def _copy(self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch) -> None:
+        read, feed, write = exchange.read, watch.feed, request.write
+        while data := await read():
+            data = feed(data)
             if data:
                 if not request.status:
                     await request.begin(200, (EVENTS,))
-                await request.write(data)
-        rest = b"" if watch.failure else watch.close()
-        if watch.failure is None:
-            await request.end(rest)
-            return
-        error = _error_of(endpoint, watch.failure)
+                await write(data)
+            if watch.failure is not None:
+                break
+        else:
+            data = watch.close()
+        if watch.failure is not None:
+            raise _error_of(endpoint, watch.failure)
         if not request.status:
-            raise error
-        await request.end(watch.event(error))
+            await request.begin(200, (EVENTS,))
+        await request.end(data)
 
     def _call(
-        self, endpoint: Endpoint, path: str, body: bytes | None, more: Mapping[str, str], method: str = "POST"
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes | None,
+        more: Mapping[str, str],
+        method: str = "POST",
+        *,
+        stream: bool = False,
     ) -> Call:
         headers = {**endpoint.headers, **more}
         if body is not None:
             headers["content-type"] = "application/json"
-        return Call(method, endpoint.root + path, headers, body, stream=True, timeouts=self._timeouts)
+        return Call(method, endpoint.root + path, headers, body, stream=stream, timeouts=self._timeouts)
 
-    async def _open(self, endpoint: Endpoint, call: Call) -> AsyncHttpExchange:
+    async def _open(self, endpoint: Endpoint, call: Call) -> AsyncExchange:
         try:
             return await self._transport.open(call)
         except ConnectionFailedError as error:
@@ -171,11 +172,26 @@ class Relay:
         self._transport.close()
 
 
-async def _rest(exchange: AsyncHttpExchange) -> bytes:
+async def _rest(exchange: AsyncExchange) -> bytes:
     parts = []
     while data := await exchange.read():
         parts.append(data)
     return b"".join(parts)
+
+
+async def _no_stream(endpoint: Endpoint, call: Call, exchange: AsyncExchange) -> ProviderError:
+    """The error for a success answer that is no stream: a failure in disguise, or something else altogether."""
+    answer, body = exchange.answer, await _rest(exchange)
+    if read_failure(body).shaped:
+        return failed(endpoint, call, answer, body)
+    kind = answer.headers.get("content-type")
+    return ProviderAPIError(
+        f"{endpoint.provider}: a stream was asked for, but the answer is none",
+        provider=endpoint.provider,
+        url=call.url,
+        status=answer.status,
+        why=f"its content type is {kind!r}; it begins {body[:80].decode('utf-8', 'replace')!r}",
+    )
 
 
 def _broken(endpoint: Endpoint, message: str) -> ProviderError:
@@ -193,11 +209,14 @@ def _error_of(endpoint: Endpoint, failure: Failure | AbstractCoreError) -> Abstr
 
 
 class _Choice(msgspec.Struct):
+    index: int = 0
     finish_reason: str | None = None
 
 
 class _Answer(msgspec.Struct):
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
+    error: Any = None
+    object: str | None = None
 
 
 _ANSWER = msgspec.json.Decoder(_Answer)
@@ -208,10 +227,13 @@ def complete_choices(count: int) -> Check:
 
     def check(data: bytes) -> bytes:
         try:
-            choices = _ANSWER.decode(data).choices
-        except msgspec.DecodeError as error:
+            answer = _ANSWER.decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ProviderAPIError("the backend's answer is not in the protocol", why=str(error)) from error
-        ended = [choice for choice in choices if choice.finish_reason not in (None, "abort")]
+        if answer.error is not None or answer.object == "error":
+            failure = read_failure(data)
+            raise ProviderAPIError(f"the backend answered 200 with an error: {failure.message}", status=failure.status)
+        ended = {choice.index for choice in answer.choices or () if choice.finish_reason not in UNFINISHED}
         if len(ended) < count:
             raise ProviderAPIError(
                 "the backend's answer is not complete", why=f"{count - len(ended)} of {count} choices did not end"

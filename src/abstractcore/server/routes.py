@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final
 
 from .about import metrics
 from .chat.serving import CHAT, TEXT, completions
 from .models import list_models, show_model
 from .pages import show
-from .spec import Spec
+from .route import Route
 from .status import health, providers, ready
-
-if TYPE_CHECKING:
-    from .asgi import Request
-    from .gateway import Gateway
-
-Handler: TypeAlias = "Callable[[Gateway, Request], Awaitable[None]]"
-
-
-class Route(NamedTuple):
-    """One endpoint."""
-
-    method: str
-    path: str
-    """Ends in ``/*`` where all below it belongs to it."""
-    handler: Handler
-    summary: str
-    open: bool = False
-    """Answers without a key."""
-    spec: Spec | None = None
-    """What the OpenAPI document says of it; without one it is not in there (pages and their parts)."""
-
 
 ROUTES: Final = (
     Route("POST", CHAT, completions, "Answer a chat."),

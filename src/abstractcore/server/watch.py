@@ -1,24 +1,44 @@
 """Whether a stream that is passed on unread ended well: each choice has a finish reason, no event is an error. Pure.
 
-Bytes are searched, not parsed: a quotation mark inside of a model's text is always escaped, so the patterns below are
-only ever the protocol's own.
+Bytes are searched, and only the few events that matter are parsed: a quotation mark inside of a model's text is always
+escaped, so a quoted name that a colon follows is only ever the protocol's own.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from ..errors import AbstractCoreError
 from ..wire.failure import Failure, read_failure
 from .errors import event
 
 _END: Final = b"\n\n"
-_FINISHED: Final = re.compile(rb'"finish_reason": ?"(\w+)"')
-_ERROR: Final = re.compile(rb'^data: ?(\{\s*"(?:error|object)": ?(?:\{|"error").*)$', re.MULTILINE)
-_DONE: Final = b"data: [DONE]"
-MOST: Final = 16 * 1024 * 1024
+_ENDS: Final = (_END, b"\r\n\r\n", b"\r\r")
+"""The blank line after an event, in each form of line end that the standard allows."""
+_EVENT: Final = re.compile(rb"(?:\r\n|\r|\n){2,}")
+_LINE: Final = re.compile(rb"\r\n|\r|\n")
+_DONE: Final = b"[DONE]"
+UNFINISHED: Final = (None, "abort", "error")
+"""Finish reasons that are none, or by which vLLM says that it gave the request up."""
+MOST: Final = 4 * 1024 * 1024
 """Bytes of one event."""
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    error: Any = None
+    object: str | None = None
+
+
+_CHUNK: Final = msgspec.json.Decoder(_Chunk)
 
 
 class Watch:
@@ -28,14 +48,16 @@ class Watch:
         choices: How many choices must finish.
     """
 
-    __slots__ = ("_carry", "_choices", "failure", "finished")
+    __slots__ = ("_carry", "_choices", "_finished", "done", "failure")
 
     def __init__(self, choices: int = 1) -> None:
         self._choices = choices
-        self._carry = b""
-        self.finished = 0
+        self._carry = bytearray()
+        self._finished: set[int] = set()
         self.failure: Failure | AbstractCoreError | None = None
         """What went wrong; nothing that comes after it is passed on."""
+        self.done = False
+        """All choices have finished and the stream has said that it ends: the connection may do what it likes."""
 
     def feed(self, data: bytes) -> bytes:
         """Takes bytes as they came.
@@ -43,28 +65,62 @@ class Watch:
         Returns:
             What may be passed on: whole events, up to the first that is an error.
         """
-        window = self._carry + data if self._carry else data
-        if window.endswith(_END):
-            self._carry = b""
-        else:
-            cut = window.rfind(_END) + 2 if _END in window else 0
-            window, self._carry = window[:cut], window[cut:]
-            if len(self._carry) > MOST:
-                self.failure = Failure(f"an event of the stream is larger than {MOST} bytes")
-        if b'"error"' in window and (error := _ERROR.search(window)):
-            self.failure = read_failure(error[1])
-            return window[: error.start()]
-        if b'"finish_reason"' in window:
-            self._count(window)
-        if _DONE in window and (self.failure or self.finished < self._choices):
-            return window[: window.index(_DONE)]
-        return window
+        if self._carry or not data.endswith(_END):
+            data = self._whole_events(data)
+        if (
+            b'"error"' not in data
+            and b'"finish_reason":"' not in data
+            and b'"finish_reason": "' not in data
+            and _DONE not in data
+        ):
+            return data
+        return self._look(data)
 
-    def _count(self, window: bytes) -> None:
-        for match in _FINISHED.finditer(window):
-            self.finished += 1
-            if match[1] == b"abort":
-                self.failure = Failure("the server aborted the request")
+    def _whole_events(self, data: bytes) -> bytes:
+        """Keeps the begin of an event that is not complete, and gives what is."""
+        carry = self._carry
+        start = max(0, len(carry) - 3)  # a blank line may be cut anywhere
+        carry += data
+        ends = [at + len(end) for end in _ENDS if (at := carry.rfind(end, start)) >= 0]
+        cut = max(ends, default=0)
+        if not cut:
+            if len(carry) > MOST:
+                self.failure = Failure(f"an event of the stream is larger than {MOST} bytes")
+            return b""
+        whole = bytes(memoryview(carry)[:cut])
+        self._carry = carry[cut:]
+        return whole
+
+    def _look(self, data: bytes) -> bytes:
+        """Reads the events one by one: among them is one that matters, or a text that looks like it."""
+        at = 0
+        for end in [match.end() for match in _EVENT.finditer(data)]:
+            body = b"\n".join(_data_lines(data[at:end]))
+            if body == _DONE:
+                self.failure = self._missing()
+                self.done = self.failure is None
+            elif body:
+                self._read(body)
+            if self.failure is not None:
+                return data[:at]
+            at = end
+        return data
+
+    def _read(self, body: bytes) -> None:
+        try:
+            chunk = _CHUNK.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self.failure = Failure(f"an event of the stream is not in the protocol: {error}")
+            return
+        if chunk.error is not None or chunk.object == "error":
+            self.failure = read_failure(body)
+            return
+        for choice in chunk.choices or ():
+            reason = choice.finish_reason
+            if reason not in UNFINISHED:
+                self._finished.add(choice.index)
+            elif reason is not None:
+                self.failure = Failure(f"the server gave the request up: its finish reason is {reason!r}")
 
     def close(self) -> bytes:
         """The body has ended as HTTP says it must.
@@ -72,14 +128,25 @@ class Watch:
         Returns:
             What is still to be passed on.
         """
-        rest, self._carry = self._carry, b""
-        if self.failure is None and rest.strip() not in (b"", _DONE):
-            self.failure = Failure("the stream ends in the middle of an event")
-        if self.failure is None and self.finished < self._choices:
-            missing = self._choices - self.finished
-            self.failure = Failure(f"the stream ended, but {missing} of {self._choices} choices have no finish reason")
+        rest, self._carry = bytes(self._carry), bytearray()
+        if self.failure is None and rest.strip():
+            if b"".join(_data_lines(rest)) == _DONE:  # without its blank line; some servers end so
+                self._look(rest + _END)
+            else:
+                self.failure = Failure("the stream ended in the middle of an event")
+        self.failure = self.failure or self._missing()
         return b"" if self.failure else rest
+
+    def _missing(self) -> Failure | None:
+        missing = self._choices - len(self._finished)
+        if missing <= 0:
+            return None
+        return Failure(f"the stream ended, but {missing} of {self._choices} choices have no finish reason")
 
     def event(self, error: AbstractCoreError) -> bytes:
         """The last event of a stream that failed."""
         return event(error)
+
+
+def _data_lines(text: bytes) -> list[bytes]:
+    return [line[5:].removeprefix(b" ") for line in _LINE.split(text) if line.startswith(b"data:")]

@@ -1,6 +1,7 @@
 """What is known of vLLM without asking a server: data and pure functions, one file a subject."""
 
 from .hazards import HAZARDS, Hazard, hazard_in
+from .request_fields import UNIVERSAL_FIELDS
 from .versions import (
     BEAM_IGNORES,
     DEFAULT_COMPLETION_TOKENS,
@@ -38,6 +39,7 @@ __all__ = [
     "MAX_LOGPROBS",
     "REFUSE_BELOW",
     "RUNNING_METRIC",
+    "UNIVERSAL_FIELDS",
     "WAITING_METRIC",
     "WARN_BELOW",
     "Hazard",

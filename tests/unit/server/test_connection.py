@@ -25,7 +25,10 @@ async def asking(handler: Handler) -> AsyncIterator[tuple[asyncio.StreamReader, 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         await request.body(1000)
-        await handler(request)
+        try:
+            await handler(request)
+        finally:
+            request.close()
 
     config = uvicorn.Config(app, http=Connection, log_config=None, access_log=False)
     config.load()
@@ -98,37 +101,37 @@ async def test_the_last_answer_is_sent_whole_before_the_connection_is_closed(loo
         assert (await reader.read()).endswith(b"\r\n\r\n" + b"x" * 1_000_000)
 
 
-async def test_a_client_that_leaves_is_noticed_once(loopback: None) -> None:
-    left: list[str] = []
+async def test_a_client_that_leaves_cancels_its_request(loopback: None) -> None:
     ready, gone = asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> None:
-        def then() -> None:
-            left.append(request.path)
-            gone.set()
-
-        leaving = request.on_leave(then)
         ready.set()
-        await gone.wait()
-        assert leaving.done()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert request.left
+            gone.set()
 
     async with asking(handler) as (_, writer):
         writer.write(ASK)
         await ready.wait()
         writer.close()
         await gone.wait()
-    assert left == ["/"]
 
 
 async def test_a_client_that_left_before_is_noticed_too(loopback: None) -> None:
     ready, closed, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> None:
+        request.close()  # not watched from here
         ready.set()
         await closed.wait()
         await asyncio.sleep(0.01)
-        request.on_leave(gone.set)
-        await gone.wait()
+        request.watch()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            gone.set()
 
     async with asking(handler) as (_, writer):
         writer.write(ASK)
@@ -140,17 +143,22 @@ async def test_a_client_that_left_before_is_noticed_too(loopback: None) -> None:
 
 
 async def test_nobody_is_told_of_a_client_that_leaves_after_its_answer(loopback: None) -> None:
-    left: list[str] = []
+    ended, closed, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> None:
-        leaving = request.on_leave(lambda: left.append("gone"))
         await request.answer(200, b"ok")
-        leaving.cancel()
+        ended.set()
+        await closed.wait()
+        await asyncio.sleep(0.01)
+        assert not request.left
+        done.set()
 
     async with asking(handler) as (reader, writer):
         writer.write(ASK)
         await reader.readuntil(b"ok")
-    assert left == []
+        writer.close()
+        closed.set()
+        await done.wait()
 
 
 async def test_a_client_that_does_not_read_holds_the_answer_back(loopback: None) -> None:

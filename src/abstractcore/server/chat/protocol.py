@@ -1,83 +1,193 @@
 """What a client wants of a completion: read, held against what is known, and sorted. Pure.
 
 A request with nothing to check goes to a backend of the same protocol as it came (``relay``). One that holds a promise,
-or goes to a backend of another protocol, goes through the provider, which negotiates and proves.
+or goes to a backend of another protocol, goes through the provider, which negotiates and proves (``options``).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ...providers.vllm.guided import lift
 from ..errors import GatewayError
-
-GUIDED: Final = frozenset({"guided_json", "guided_regex", "guided_choice", "guided_grammar", "guided_structural_tag"})
-PROMISES: Final = GUIDED | {
-    "response_format", "structured_outputs", "tools", "tool_choice", "use_beam_search", "best_of",
-    "thinking", "on_cut", "emulate",
-}  # fmt: skip
-"""Fields whose effect on the answer is checked."""
-OURS: Final = GUIDED | {"best_of", "thinking", "on_cut", "emulate", "system_prompt"}
-"""Fields that the gateway understands whatever the backend lists: it negotiates them."""
+from ..fields import CHAT, PROMISES
 
 
 class Wanted(msgspec.Struct):
     """A request, each field still as the client wrote it."""
 
+    path: str
+    body: bytes
     fields: dict[str, msgspec.Raw]
     model: str
     stream: bool
     n: int
 
     @property
-    def promises(self) -> frozenset[str]:
-        """The fields that hold a promise."""
-        return PROMISES & self.fields.keys()
+    def choices(self) -> int:
+        """How many choices the answer has: ``n`` for each prompt."""
+        prompt = self.fields.get("prompt")
+        return self.n if prompt is None or bytes(prompt)[:1] != b"[" else self.n * _prompts(prompt)
+
+    def drop_idle(self) -> None:
+        """Takes out the promises that promise nothing, as some clients always send them: what goes on is the same.
+
+        One of them, a ``response_format`` of type text, kills the engine of vLLM 0.11.0.
+        """
+        idle = [name for name in PROMISES & self.fields.keys() if _is_idle(name, bytes(self.fields[name]))]
+        if idle:
+            for name in idle:
+                del self.fields[name]
+            self.body = b""
 
     def with_model(self, model: str | None) -> bytes:
         """The body as it is passed on: with the backend's own name of the model."""
-        return msgspec.json.encode({**self.fields, "model": model})
-
-    def plain(self) -> dict[str, Any]:
-        """All fields as plain data."""
-        return {name: msgspec.json.decode(raw) for name, raw in self.fields.items()}
+        if model == self.model and self.body:
+            return self.body
+        return _ENCODER.encode({**self.fields, "model": model})
 
 
+_T = TypeVar("_T")
+_ENCODER: Final = msgspec.json.Encoder()
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_FALSE: Final = (b"null", b"false")
 
 
-class _Head(msgspec.Struct):
-    model: str
-    stream: bool | None = None
-    n: int | None = None
+def _is_idle(name: str, value: bytes) -> bool:
+    match name:
+        case "use_beam_search" | "emulate" | "guided_json_object":
+            return value in _FALSE
+        case "best_of":
+            return value in (b"null", b"1")
+        case "tools":
+            return value == b"null" or value.strip(b"[] \n\r\t") == b""
+        case "response_format":
+            return value == b"null" or _TEXT.fullmatch(value) is not None
+    return value == b"null"
 
 
-_HEAD: Final = msgspec.json.Decoder(_Head)
+_TEXT: Final = re.compile(rb'\{\s*"type"\s*:\s*"text"\s*\}')
 
 
-def read(body: bytes) -> Wanted:
+def _prompts(raw: msgspec.Raw) -> int:
+    """How many prompts a list holds: token ids are one, lists of them or texts several."""
+    prompts = decoded("prompt", raw, _LIST)
+    return len(prompts) if prompts and not isinstance(prompts[0], int) else 1
+
+
+_LIST: Final = msgspec.json.Decoder(list[Any])
+_MODEL: Final = msgspec.json.Decoder(str)
+_STREAM: Final = msgspec.json.Decoder(bool | None)
+_N: Final = msgspec.json.Decoder(int | None)
+_NULL: Final = msgspec.Raw(b"null")
+MOST_CHOICES: Final = 1024
+
+
+def read(body: bytes, path: str = CHAT) -> Wanted:
     """Reads a request.
 
     Raises:
         GatewayError: It is no JSON object, names no model, or a field has the wrong type; says where.
     """
     try:
+        if not body.isascii():
+            body.decode()  # values are not looked at before they are needed, so nothing else would see it
         fields = _FIELDS.decode(body)
-        head = _HEAD.decode(body)
     except msgspec.ValidationError as error:
-        where = str(error).rpartition("`$.")[2].rstrip("`") if "`$." in str(error) else None
-        raise GatewayError(f"the request is not valid: {error}", code="invalid_type", param=where) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise GatewayError(f"the request's body is no JSON: {error}", code="invalid_json") from None
-    return Wanted(fields, head.model, bool(head.stream), head.n if head.n is not None else 1)
+        raise wrong_type(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_json(body, error) from None
+    _check_twice(body, fields)
+    if "model" not in fields:
+        raise GatewayError("the request names no model", code="missing_field", param="model")
+    model = decoded("model", fields["model"], _MODEL)
+    stream = decoded("stream", fields.get("stream", _NULL), _STREAM)
+    n = decoded("n", fields.get("n", _NULL), _N)
+    if n is not None and not 1 <= n <= MOST_CHOICES:
+        raise GatewayError(f"n must be between 1 and {MOST_CHOICES}; it is {n}", code="invalid_value", param="n")
+    return Wanted(path, body, fields, model, bool(stream), n or 1)
 
 
-def check_fields(names: Collection[str], known: Collection[str]) -> None:
+def decoded(name: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """The value of a field.
+
+    Raises:
+        GatewayError: It has the wrong type.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise wrong_type(error, name) from None
+
+
+def wrong_type(error: msgspec.ValidationError, below: str = "") -> GatewayError:
+    """The refusal of a value that is not of its type.
+
+    Args:
+        error: What msgspec says.
+        below: The field in which it looked.
+    """
+    text = str(error)
+    inner = text.rpartition("`$")[2].rstrip("`") if "`$" in text else ""
+    where = f"{below}{inner}".removeprefix(".") or None
+    return GatewayError(
+        f"the request is not valid: {text.partition(' - at ')[0]}" + (f" at {where}" if where else ""),
+        code="invalid_type",
+        param=where,
+    )
+
+
+def _no_json(body: bytes, error: Exception) -> GatewayError:
+    why = str(error)
+    if not body.strip():
+        why = "it is empty"
+    elif isinstance(error, RecursionError):
+        why = "it is nested too deeply"
+    elif isinstance(error, UnicodeDecodeError):
+        why = f"byte {error.start} is no UTF-8"
+    elif "(byte" not in why:
+        try:
+            json.loads(body)  # says where, which msgspec does not of an end that comes too soon
+        except json.JSONDecodeError as found:
+            why = f"{found.msg} (byte {len(found.doc[: found.pos].encode('utf-8', 'surrogatepass'))})"
+        except RecursionError:
+            why = "it is nested too deeply"
+        else:
+            why = "a string in it has half of a surrogate pair"
+    return GatewayError(f"the request's body is no JSON: {why}", code="invalid_json")
+
+
+def _check_twice(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
+    """Refuses a field that is there twice: which of them counts would be anybody's guess.
+
+    A body of the size that its fields have, written the usual ways, holds nothing else and needs no second look.
+    """
+    size = sum(map(len, fields)) + sum(map(len, fields.values())) + 4 * len(fields) + 1
+    if len(body) in (size, size + 2 * len(fields) - 1):
+        return
+    try:
+        pairs = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(body, error) from None
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise GatewayError(f"the field {name!r} is there twice", code="duplicate_field", param=name)
+        seen.add(name)
+
+
+def check_fields(names: Iterable[str], known: Collection[str], *, hidden: bool = False) -> None:
     """Refuses fields that nobody would obey.
+
+    Args:
+        names: Of the request.
+        known: What somebody does obey.
+        hidden: The backend does not say which fields it reads, so ``known`` is what all versions of it do.
 
     Raises:
         GatewayError: Names the field and the nearest known one.
@@ -92,62 +202,11 @@ def check_fields(names: Collection[str], known: Collection[str]) -> None:
                 "its fields belong at the top level: the OpenAI SDK merges extra_body there, on the wire it is nothing"
             )
         raise GatewayError(
-            f"unknown field {name!r}: the backend would ignore it",
+            f"unknown field {name!r}",
             code="unknown_field",
             param=name,
+            why="the backend hides which fields it reads, and not all versions of it know this one"
+            if hidden
+            else "the backend does not list it: it would be ignored",
             hint=hint,
         )
-
-
-def options_of(wanted: Wanted, model: str | None, *, chat: bool) -> tuple[str | None, dict[str, Any]]:
-    """A request as prompt and options of ``generate``.
-
-    Returns:
-        The prompt of a text completion, else ``None``; and the options. What ``generate`` has no option for is in
-        ``extra_body``, where the provider holds it against what the live server lists.
-    """
-    given = wanted.plain()
-    for name in ("model", "stream", "stream_options", "user"):
-        given.pop(name, None)
-    prompt = None if chat else given.pop("prompt", None)
-    options: dict[str, Any] = {"model": model}
-    if chat:
-        options["messages"] = given.pop("messages", None)
-    else:
-        options["raw_prompt"] = True
-    limit = given.pop("max_completion_tokens", None) or given.pop("max_tokens", None)
-    given.pop("max_tokens", None)
-    options["max_output_tokens"] = limit
-    _take_logprobs(given, options, chat=chat)
-    constraint, given = lift(given)
-    if constraint is not None:
-        options[f"guided_{constraint.kind}"] = constraint.value
-    for name in _SAME & given.keys():
-        options[name] = given.pop(name)
-    options["extra_body"] = given
-    return prompt, options
-
-
-def _take_logprobs(given: dict[str, Any], options: dict[str, Any], *, chat: bool) -> None:
-    asked, top = given.pop("logprobs", None), given.pop("top_logprobs", None)
-    if chat:
-        options["logprobs"] = (top or 0) if asked else None
-    else:
-        options["logprobs"] = asked
-
-
-_SAME: Final = frozenset(
-    {
-        "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
-        "seed", "stop", "n", "tools", "tool_choice", "parallel_tool_calls", "use_beam_search", "best_of",
-        "length_penalty", "emulate", "on_cut", "thinking", "chat_template_kwargs", "priority", "system_prompt",
-    }
-)  # fmt: skip
-"""Fields that are options of ``generate`` under the same name."""
-
-
-def extension(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer says beyond OpenAI's protocol: how promises were kept."""
-    return {
-        name: metadata[name] for name in ("constraint", "emulated", "knobs", "server_version") if metadata.get(name)
-    }

@@ -3,119 +3,91 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...errors import AbstractCoreError
-from ..asgi import EVENTS, ClientLeftError
+from ...errors import ModelNotFoundError
+from ..asgi import EVENTS
 from ..choice import conversation_of
-from ..errors import GatewayError, event
 from ..failover import on_a_replica
+from ..fields import CHAT, TEXT
 from ..relay import complete_choices
 from ..watch import Watch
-from .protocol import OURS, Wanted, check_fields, options_of, read
+from .options import asked_of
+from .protocol import Wanted, check_fields, read
 from .render import Renderer
 
 if TYPE_CHECKING:
+    from ...types import GenerateResponse
     from ..asgi import Request
     from ..backend import Replica
     from ..catalog import Target
     from ..gateway import Gateway
 
-CHAT = "/v1/chat/completions"
-TEXT = "/v1/completions"
+__all__ = ["CHAT", "TEXT", "completions"]
 
 
 async def completions(gateway: Gateway, request: Request) -> None:
     """Either endpoint, by the request's path."""
-    wanted = read(await request.body(gateway.config.limits.max_body_bytes))
+    wanted = read(await request.body(gateway.config.limits.max_body_bytes), request.path)
+    request.model = wanted.model
     target = await gateway.resolve(request, wanted.model)
     several = len(target.backend.replicas) > 1
     key = conversation_of(wanted.fields, target.model) if several else None
-    await on_a_replica(request, target, key, partial(_answer, gateway, request, wanted, target))
+    try:
+        await on_a_replica(request, target, key, partial(_answer, gateway, request, wanted, target))
+    except ModelNotFoundError as error:
+        if request.status or error.available:
+            raise
+        raise await gateway.catalog.missing(wanted.model) from error
 
 
 async def _answer(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
-    known = await _known_fields(replica, request.path)
-    if known is not None:
-        check_fields(wanted.fields.keys(), known | OURS)
-    if known is None or replica.endpoint is None or wanted.promises:
-        await _prove(request, wanted, target, replica)
-    else:
-        await _pass_on(gateway, request, wanted, target, replica)
-
-
-async def _known_fields(replica: Replica, path: str) -> frozenset[str] | None:
-    if replica.endpoint is None:
-        return None
-    return await replica.provider.aknown_fields(path, replica.endpoint)
+    surface = gateway.surfaces.fresh(replica, wanted.path) or await gateway.surfaces.find(replica, wanted.path)
+    if not wanted.fields.keys() <= surface.passable:
+        wanted.drop_idle()
+        check_fields(wanted.fields, surface.known, hidden=surface.hidden)
+        if not wanted.fields.keys() <= surface.passable:
+            await _prove(gateway, request, wanted, target, replica)
+            return
+    await _pass_on(gateway, request, wanted, target, replica)
 
 
 async def _pass_on(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
     assert replica.endpoint is not None, "only replicas that speak OpenAI's protocol are relayed to"
     body = wanted.with_model(target.model or await _only_model(replica))
     if wanted.stream:
-        await gateway.relay.stream(request, replica.endpoint, request.path, body, Watch(wanted.n))
+        await gateway.relay.stream(request, replica.endpoint, wanted.path, body, Watch(wanted.choices))
     else:
-        await gateway.relay.answer(request, replica.endpoint, request.path, body, complete_choices(wanted.n))
+        await gateway.relay.answer(request, replica.endpoint, wanted.path, body, complete_choices(wanted.choices))
 
 
 async def _only_model(replica: Replica) -> str:
     return replica.provider.model or (await replica.provider.amodel_info()).id
 
 
-async def _prove(request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
-    chat = request.path == CHAT
-    prompt, options = options_of(wanted, target.model, chat=chat)
-    usage = _include_usage(wanted)
-    renderer = Renderer(request.id, wanted.model, chat=chat, include_usage=usage)
-    if wanted.stream:
-        await _prove_stream(request, replica, prompt, options, renderer)
+async def _prove(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
+    asked = asked_of(wanted, target.model)
+    asked.options["timeout"] = gateway.timeouts
+    renderer = Renderer(request.id, wanted.model, chat=wanted.path == CHAT, include_usage=asked.include_usage)
+    if not wanted.stream:
+        response = await replica.provider.arespond(asked.prompt, **asked.options)
+        _count(request, response)
+        await request.json(renderer.whole(response))
         return
-    import asyncio
-
-    task = asyncio.ensure_future(replica.provider.arespond(prompt, **options))
-    leaving = request.on_leave(task.cancel)
-    try:
-        response = await task
-    except asyncio.CancelledError:
-        if leaving.done():
-            raise ClientLeftError from None
-        raise
-    finally:
-        leaving.cancel()
-        task.cancel()
-    await request.json(renderer.whole(response))
-
-
-def _include_usage(wanted: Wanted) -> bool:
-    import msgspec
-
-    options = msgspec.json.decode(wanted.fields.get("stream_options") or b"null")
-    return bool(isinstance(options, dict) and options.get("include_usage"))
-
-
-async def _prove_stream(
-    request: Request, replica: Replica, prompt: str | None, options: dict[str, Any], renderer: Renderer
-) -> None:
-    stream = await replica.provider.agenerate(prompt, stream=True, **options)
-    leaving = request.on_leave(stream.close)
-    try:
+    async with await replica.provider.agenerate(asked.prompt, stream=True, **asked.options) as stream:
         async for chunk in stream:
+            data = renderer.chunk(chunk)
             if not request.status:
                 await request.begin(200, (EVENTS,))
-            await request.write(renderer.chunk(chunk))
-        if leaving.done():
-            raise ClientLeftError
-        await request.end()
-    except AbstractCoreError as error:
-        if leaving.done():
-            raise ClientLeftError from None
-        if not request.status:
-            raise
-        await request.end(event(error))
-    finally:
-        leaving.cancel()
-        stream.close()
+            await request.write(data)
+            if chunk.finish_reason is not None:
+                _count(request, chunk)
+    await request.end()
 
 
-__all__ = ["CHAT", "TEXT", "GatewayError", "completions"]
+def _count(request: Request, response: GenerateResponse) -> None:
+    """Tells the metrics what an answer took, and that its constraint was held."""
+    if response.usage is not None:
+        request.usage = response.usage.input_tokens, response.usage.output_tokens
+    if "constraint" in response.metadata:
+        request.proof = bool(response.metadata["constraint"].get("proved"))
