@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from .. import __version__
 from . import metrics as table
+from .answers import Backends, Health, Model, Models, Ready
+from .asgi import JSON
+from .openapi import document
+from .spec import Parameter, Spec
 
 if TYPE_CHECKING:
     from .asgi import Request
     from .gateway import Gateway
     from .metrics import Family
+    from .route import Route
+
+MODELS: Final = Spec(answer=Models, parameters=(Parameter("provider", "Only those of this provider or backend."),))
+MODEL: Final = Spec(
+    answer=Model,
+    parameters=(Parameter("model", "Any of its names; the slashes in it may stay as they are.", "path"),),
+    fails=(404, 503),
+)
+PROVIDERS: Final = Spec(answer=Backends)
+HEALTH: Final = Spec(about="Answers as long as the process runs, whatever the backends do.", answer=Health)
+READY: Final = Spec(about="Status 503 means that no backend could answer now.", answer=Ready)
+METRICS: Final = Spec(answer=table.CONTENT_TYPE.decode())
+OPENAPI: Final = Spec(about="This document.")
 
 _STATM: Final = Path("/proc/self/statm")
 _FILES: Final = Path("/proc/self/fd")
@@ -23,6 +43,16 @@ async def metrics(gateway: Gateway, request: Request) -> None:
     """What was counted, for Prometheus."""
     text = gateway.metrics.text(_now(gateway))
     await request.answer(200, text.encode(), (b"content-type", table.CONTENT_TYPE))
+
+
+async def openapi(gateway: Gateway, request: Request) -> None:
+    """The OpenAPI document."""
+    await request.answer(200, _document(gateway.routes, keys=gateway.guard.keyring is not None), JSON)
+
+
+@cache
+def _document(routes: tuple[Route, ...], *, keys: bool) -> bytes:
+    return msgspec.json.encode(document(routes, keys=keys))
 
 
 def _now(gateway: Gateway) -> dict[Family, dict[tuple[str, ...], float]]:

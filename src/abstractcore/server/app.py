@@ -28,6 +28,7 @@ class App:
     def __init__(self, gateway: Gateway, log: AccessLog | None = None) -> None:
         self.gateway = gateway
         self._log = log
+        gateway.routes = ROUTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""

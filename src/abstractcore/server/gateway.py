@@ -18,6 +18,7 @@ from .surface import Surfaces
 if TYPE_CHECKING:
     from .asgi import Request
     from .keys import Key
+    from .route import Route
 
 
 class Gateway:
@@ -32,6 +33,8 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self.config = config
+        self.routes: tuple[Route, ...] = ()
+        """What is served, as the OpenAPI document tells it."""
         self.metrics = Metrics()
         self.guard = Guard(config, self.metrics)
         rows = config.backends or default_backends()

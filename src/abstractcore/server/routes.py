@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .about import metrics
+from . import about
+from .chat import spec
 from .chat.serving import CHAT, TEXT, completions
 from .models import list_models, show_model
 from .pages import show
@@ -12,14 +13,15 @@ from .route import Route
 from .status import health, providers, ready
 
 ROUTES: Final = (
-    Route("POST", CHAT, completions, "Answer a chat."),
-    Route("POST", TEXT, completions, "Continue a text."),
-    Route("GET", "/v1/models", list_models, "List the models of all backends, adapters under their parents."),
-    Route("GET", "/v1/models/*", show_model, "Show one model."),
-    Route("GET", "/providers", providers, "Say which backends could answer now."),
-    Route("GET", "/health", health, "Say that the gateway runs.", open=True),
-    Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True),
-    Route("GET", "/metrics", metrics, "Say what was counted, for Prometheus."),
+    Route("POST", CHAT, completions, "Answer a chat.", spec=spec.CHAT),
+    Route("POST", TEXT, completions, "Continue a text.", spec=spec.TEXT),
+    Route("GET", "/v1/models", list_models, "List models, adapters under their parents.", spec=about.MODELS),
+    Route("GET", "/v1/models/*", show_model, "Show one model.", spec=about.MODEL),
+    Route("GET", "/providers", providers, "Say which backends could answer now.", spec=about.PROVIDERS),
+    Route("GET", "/health", health, "Say that the gateway runs.", open=True, spec=about.HEALTH),
+    Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True, spec=about.READY),
+    Route("GET", "/metrics", about.metrics, "Say what was counted, for Prometheus.", spec=about.METRICS),
+    Route("GET", "/openapi.json", about.openapi, "Describe all endpoints.", open=True, spec=about.OPENAPI),
     Route("GET", "/", show, "The chat page.", open=True),
     Route("GET", "/docs", show, "All endpoints, to read and to try.", open=True),
     Route("GET", "/static/*", show, "The files of the pages.", open=True),
