@@ -76,6 +76,7 @@ class App:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.gateway.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.gateway.close()

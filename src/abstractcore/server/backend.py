@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 ONCE: Final = RetryPolicy(attempts=1)
 """Replicas do not repeat by themselves: the gateway decides where a request goes next."""
+PATIENCE: Final = 5.0
+"""Seconds without a sign of life after which a server among several is given up."""
+PATIENCE_ALONE: Final = 60.0
+"""The same for one that nobody can replace: what a slow first compilation takes must not cost it its requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +70,8 @@ class Replica:
     """Requests that it got so far."""
     models: Sequence[ModelInfo] = ()
     """What it said it serves, when it was asked last."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Path by name, of those that it had when it was up; whoever loaded them."""
     busy: Load | None = None
     """Requests that it runs and has waiting, by its own count."""
     ours_then: int = 0
@@ -146,19 +152,24 @@ class Backend:
             )
         self.in_process = get_provider_info(self.provider_name).in_process
         urls = [config.base_url] if config.base_url is None or isinstance(config.base_url, str) else config.base_url
-        settings = _settings(config, several=len(urls) > 1)
-        self.replicas = [self._replica(url, settings) for url in urls]
+        several = len(urls) > 1
+        settings = _settings(config, several=several)
+        patience = config.patience_seconds or (PATIENCE if several else PATIENCE_ALONE)
+        self.replicas = [self._replica(url, settings, patience) for url in urls]
         self.fleet = self.replicas[0].provider
         """A provider for what is the same on all servers."""
         self.budget = Budget()
+        self.adapters: dict[str, str] = {}
+        """Path by name, of those that clients had the gateway load."""
+        self.adapters_lock = asyncio.Lock()
         self.front: Replica | None = None
         """A router that spreads requests over the replicas in our place."""
 
-    def _replica(self, url: str | None, settings: dict[str, Any]) -> Replica:
+    def _replica(self, url: str | None, settings: dict[str, Any], patience: float) -> Replica:
         address = {} if url is None else {"base_url": url}
         provider = create_llm(self.provider_name, self.config.model, **address, **settings)
         endpoint = next(iter(provider.openai_endpoints), None)
-        return Replica(provider, endpoint, _name_of(provider), Vitals(self.config.patience_seconds))
+        return Replica(provider, endpoint, _name_of(provider), Vitals(patience))
 
     def take(self, model: str | None, key: bytes | None, tried: Collection[Replica] = ()) -> Replica:
         """The replica that gets a request now.

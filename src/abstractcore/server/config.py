@@ -37,8 +37,9 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same for requests that wait in the server, by its own count."""
     health_checks: bool = True
     """Whether replicas are looked at all the time, and those that don't answer get no requests. Clouds never are."""
-    patience_seconds: float = 5.0
-    """A server that generates nothing for so long, though it is asked to, is given up."""
+    patience_seconds: float | None = None
+    """A server that generates nothing for so long, though it is asked to, is given up: by default after 5 seconds
+    where there are replicas to go on, and after 60 where there is none."""
 
 
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -91,7 +91,7 @@ async def _held(request: Request, replica: Replica, attempt: Attempt) -> None:
         await attempt(replica)
         replica.vitals.sign(monotonic())
     except asyncio.CancelledError:
-        if lease.lost is None:
+        if lease.lost is None or request.left:
             raise
         task.uncancel()
         raise (_broken if request.status else _given_up)(replica, lease.lost) from None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import ModelNotFoundError
 from ..providers import get_provider_info, list_available_providers
+from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Timeouts
 from .backend import Backend
 from .catalog import Catalog, Target
 from .config import BackendConfig, GatewayConfig
 from .guard import Guard
+from .health_checks import watchers
 from .metrics import Metrics
 from .relay import Relay
 from .surface import Surfaces
@@ -46,6 +49,13 @@ class Gateway:
         )
         self.relay = Relay(self.timeouts)
         self.surfaces = Surfaces()
+        self._probes = AsyncHttpTransport()
+        self._watching: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to look at the backends; in the running event loop, until ``close``."""
+        found = [watcher for backend in self.backends.values() for watcher in watchers(backend, self._probes)]
+        self._watching = [asyncio.ensure_future(watcher.run()) for watcher in found]
 
     async def resolve(self, request: Request, model: str) -> Target:
         """Where a request for a model goes.
@@ -85,7 +95,10 @@ class Gateway:
         return bases[0] if len(bases) == 1 else None
 
     def close(self) -> None:
-        """Closes idle connections."""
+        """Looks no more, and closes idle connections."""
+        for task in self._watching:
+            task.cancel()
+        self._probes.close()
         self.catalog.close()
         self.relay.close()
         for backend in self.backends.values():

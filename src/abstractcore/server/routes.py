@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import about
+from . import about, adapters
 from .chat import spec
 from .chat.serving import CHAT, TEXT, completions
 from .models import list_models, show_model
@@ -17,6 +17,8 @@ ROUTES: Final = (
     Route("POST", TEXT, completions, "Continue a text.", spec=spec.TEXT),
     Route("GET", "/v1/models", list_models, "List models, adapters under their parents.", spec=about.MODELS),
     Route("GET", "/v1/models/*", show_model, "Show one model.", spec=about.MODEL),
+    Route("POST", adapters.LOAD, adapters.load, "Load a LoRA adapter on all replicas.", spec=adapters.LOADING),
+    Route("POST", adapters.UNLOAD, adapters.unload, "Unload one on all replicas.", spec=adapters.UNLOADING),
     Route("GET", "/providers", providers, "Say which backends could answer now.", spec=about.PROVIDERS),
     Route("GET", "/health", health, "Say that the gateway runs.", open=True, spec=about.HEALTH),
     Route("GET", "/ready", ready, "Say whether a backend can answer.", open=True, spec=about.READY),

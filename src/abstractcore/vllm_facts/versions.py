@@ -45,6 +45,11 @@ BEAM_IGNORES: Final = frozenset(
 
 RUNNING_METRIC: Final = "vllm:num_requests_running"
 WAITING_METRIC: Final = "vllm:num_requests_waiting"
+SIGNS_OF_LIFE: Final = (
+    RUNNING_METRIC, WAITING_METRIC, "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total", "vllm:iteration_tokens_total_count", "vllm:request_success_total",
+)  # fmt: skip
+"""Metrics that come from the engine: they move while it works, and stand still while it is frozen."""
 
 # --- security --------------------------------------------------------------------------------------------------------
 
