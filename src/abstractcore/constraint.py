@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -260,9 +260,8 @@ class JsonSchema(Constraint):
             ) from error
 
     def _validator(self) -> Any:
-        import jsonschema_rs
-
-        return jsonschema_rs.validator_for(self.schema, retriever=_refuse_remote)
+        written = msgspec.json.encode(self.schema)
+        return (_kept if len(written) <= _KEPT_BYTES else _compiled)(_Written(self.schema, written))
 
     def begins(self, text: str) -> Proof:
         """Looks at JSON's own syntax only: what the schema says of an unfinished document stays open."""
@@ -284,6 +283,27 @@ class JsonSchema(Constraint):
             return Proof(True, "jsonschema-rs")
         where = "/".join(map(str, fault.instance_path))
         return Proof(False, "jsonschema-rs", f"at /{where}: {fault.message}")
+
+
+class _Written(NamedTuple):
+    """A schema, and what tells it from all others: to Python, ``True`` is ``1``."""
+
+    schema: Any
+    written: bytes
+
+    def __hash__(self) -> int:
+        return hash(self.written)
+
+
+def _compiled(written: _Written) -> Any:
+    import jsonschema_rs
+
+    return jsonschema_rs.validator_for(written.schema, retriever=_refuse_remote)
+
+
+_KEPT_BYTES: Final = 64 * 1024
+_kept: Final = lru_cache(maxsize=64)(_compiled)
+"""A schema is checked before a request and held against its answer, and then often asked for again."""
 
 
 class _JsonSyntax(Grammar):

@@ -293,6 +293,22 @@ def test_a_schema_as_dict_string_or_class_is_the_same() -> None:
     assert JsonSchema(True).prove("[1]").holds
 
 
+def test_schemas_that_are_equal_to_python_are_told_apart() -> None:
+    for const, fits, fails in ((True, "true", "1"), (1, "1", "true"), (True, "true", "1")):
+        schema = JsonSchema({"const": const})
+        assert schema.prove(fits).holds
+        assert not schema.prove(fails).holds
+
+
+def test_a_schema_that_was_changed_is_another_one() -> None:
+    schema = {"const": "a"}
+    constraint = JsonSchema(schema)
+    assert constraint.prove('"a"').holds
+    schema["const"] = "b"
+    assert constraint.prove('"b"').holds
+    assert not JsonSchema({"const": "a"}).prove('"b"').holds
+
+
 def test_a_schema_may_refer_to_its_own_parts() -> None:
     tree = {"$defs": {"t": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "$ref": "#/$defs/t"}
     JsonSchema(tree).check()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 Version: TypeAlias = tuple[int, int, int]
@@ -287,6 +288,7 @@ def parse_version(text: str) -> Version | None:
     return int(major), int(minor), int(patch)
 
 
+@lru_cache(maxsize=32)
 def facts_for(version: str) -> tuple[VersionFacts, Match]:
     """The row that holds for a version, and how well it is known.
 
