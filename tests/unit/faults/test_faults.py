@@ -1,0 +1,119 @@
+"""Whatever a server does: a complete answer or the right error, in four ways, and nothing leaks or stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from abstractcore import VLLMProvider
+from abstractcore.errors import AbstractCoreError, RequestTimeoutError, StreamInterruptedError
+from tests.scripted_server import ScriptedServer
+
+from .play import TEXT, Fault, script
+from .table import FAULTS
+
+KEY: Final = "sk-never-to-be-seen-4711"
+PROMPT: Final = "a private question"
+pytestmark = pytest.mark.usefixtures("loopback")
+
+
+class Outcome:
+    """What a caller got."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.finish_reason: str | None = None
+        self.error: AbstractCoreError | None = None
+
+
+def plain(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
+    answer = llm.generate(PROMPT, **options)
+    outcome.text, outcome.finish_reason = answer.content, answer.finish_reason
+
+
+def stream(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
+    for part in llm.generate(PROMPT, stream=True, **options):
+        outcome.text += part.content
+        outcome.finish_reason = part.finish_reason
+
+
+def aplain(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
+    async def run() -> None:
+        answer = await llm.agenerate(PROMPT, **options)
+        outcome.text, outcome.finish_reason = answer.content, answer.finish_reason
+
+    asyncio.run(run())
+
+
+def astream(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
+    async def run() -> None:
+        async for part in await llm.agenerate(PROMPT, stream=True, **options):
+            outcome.text += part.content
+            outcome.finish_reason = part.finish_reason
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def address(fault: Fault, way: Callable[..., None]) -> Iterator[str]:
+    if fault.refused:
+        with ScriptedServer(lambda peer: None) as server:
+            url = server.url
+        yield url
+        return
+    with ScriptedServer(script(fault.attempts(stream="stream" in way.__name__))) as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("way", [plain, aplain, stream, astream], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault(fault: Fault, way: Callable[..., None], address: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    threads = threading.active_count()
+    outcome = Outcome()
+    with VLLMProvider("m", base_url=address, api_key=KEY) as llm:
+        if fault.name == "stale-connection":
+            way(llm, Outcome())
+        try:
+            way(llm, outcome, timeout=fault.limits)
+        except AbstractCoreError as error:
+            outcome.error = error
+    is_stream = "stream" in way.__name__
+    expected = fault.gives(stream=is_stream)
+    if expected is None:
+        assert outcome.error is None
+        assert (outcome.text, outcome.finish_reason) == (TEXT, "stop")
+    else:
+        assert type(outcome.error) is expected, repr(outcome.error)
+        assert outcome.finish_reason is None, "no chunk says that the answer is complete"
+        if is_stream:
+            assert outcome.text == fault.partial
+        if isinstance(outcome.error, StreamInterruptedError):
+            assert outcome.error.partial == fault.partial, "the text that had come is kept"
+        said = f"{outcome.error}{outcome.error!r}{outcome.error.__dict__}"
+        assert KEY not in said
+        assert PROMPT not in said
+    assert KEY not in caplog.text
+    assert threading.active_count() <= threads + 2, "only the server's own"
+
+
+def test_there_are_at_least_fifty_faults_each_of_its_own_name() -> None:
+    names = [fault.name for fault in FAULTS]
+    assert len(names) == len(set(names)) >= 50
+
+
+def test_a_stall_is_told_from_a_late_first_token() -> None:
+    """The three limits are kept apart, and the error says which one ran out."""
+    phases = {}
+    for name in ("silent", "stalled", "slow-loris"):
+        fault = next(row for row in FAULTS if row.name == name)
+        with ScriptedServer(script(fault.attempts(stream=False))) as server:
+            with VLLMProvider("m", base_url=server.url) as llm, pytest.raises(RequestTimeoutError) as caught:
+                llm.generate(PROMPT, timeout=fault.limits)
+            phases[name] = caught.value.phase
+    assert phases == {"silent": "first_byte", "stalled": "idle", "slow-loris": "total"}
