@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from abstractcore.providers import VLLMProvider
-from abstractcore.wire.call import Answer, Call
+from abstractcore.wire.call import Answer, Call, ReadWithin
 
 from .recordings import openapi, recorded, recorded_pooling
 
@@ -83,7 +83,7 @@ class Replayed:
         self._rest = answer.body if call.stream else b""
         self.answer = Answer(answer.status, answer.headers, b"" if call.stream else answer.body)
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         data, self._rest = self._rest, b""
         return data
 

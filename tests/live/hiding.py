@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from abstractcore.transport import Exchange, HttpTransport
-from abstractcore.wire.call import Answer, Call
+from abstractcore.wire.call import Answer, Call, ReadWithin
 
 ABOUT = ("/version", "/openapi.json")
 
@@ -18,7 +18,7 @@ class Page:
     def __init__(self, status: int) -> None:
         self.answer = Answer(status, {"content-type": "text/html"}, b"<html>nothing here</html>")
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         return b""
 
     def close(self) -> None:

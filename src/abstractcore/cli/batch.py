@@ -109,5 +109,5 @@ def _prompt(line: str) -> Any:
         return line
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"it begins like JSON but is none: {error}") from error

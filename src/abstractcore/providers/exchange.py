@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
 from ..types import GenerateRequest, GenerateResponse, Usage
-from ..wire.call import READ, Answer, Call, Emit, Plan, StreamPlan
-from ..wire.failure import holds_failure
+from ..wire.call import READ, Answer, Call, Emit, Plan, ReadWithin, Step, StreamPlan, Timeouts
+from ..wire.failure import UNREADABLE, holds_failure
 from ..wire.openai import Completion
 from ..wire.openai_protocol import OPENAI
 from ..wire.protocol import WireProtocol
@@ -108,13 +108,17 @@ def stream(job: Job) -> StreamPlan:
         raise reader.interrupted(
             "the answer is no event stream", why=f"its content type is {answer.headers.get('content-type')!r}"
         )
+    patience = Patience(call.timeouts, time.monotonic())
     try:
-        while data := (yield READ):
+        while data := (yield patience.step):
             chunks = reader.feed(data)
             if job.hold_text:
                 chunks = [replace(chunk, content="") for chunk in chunks if chunk.reasoning or chunk.logprobs]
             if chunks:
                 yield Emit(chunks)
+            if reader.failed is not None:
+                raise reader.failed
+            patience.look(reader.progress, time.monotonic())
         completion = reader.finish()
         yield from confirmed(job, completion)
     except (ConnectionFailedError, RequestTimeoutError) as error:
@@ -124,6 +128,33 @@ def stream(job: Job) -> StreamPlan:
         yield Emit([replace(last, finish_reason=None, usage=None, alternatives=[], metadata={}, score=None)])
     last.content, last.reasoning, last.logprobs = "", None, None
     yield Emit([last])
+
+
+class Patience:
+    """How long the next bytes of a stream may take: comments and empty events buy no time.
+
+    Args:
+        timeouts: Limits of the call.
+        now: When the head of the answer came, on a monotonic clock.
+    """
+
+    __slots__ = ("_moved_at", "_progress", "_timeouts", "step")
+
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self._timeouts = timeouts
+        self._moved_at = now
+        self._progress = 0
+        self.step: Step = READ
+        """What the plan yields next."""
+
+    def look(self, progress: int, now: float) -> None:
+        """Something came; ``progress`` says how much of an answer there is by now."""
+        if progress != self._progress:
+            self._progress, self._moved_at, self.step = progress, now, READ
+            return
+        phase = "idle" if progress else "first_byte"
+        limit: float | None = getattr(self._timeouts, phase)
+        self.step = READ if limit is None else ReadWithin(max(0.0, self._moved_at + limit - now), phase)
 
 
 def confirmed(job: Job, completion: Completion) -> Plan[None]:
@@ -194,7 +225,7 @@ def read(
     """Reads a success answer, and raises if it is a failure in disguise or not in the protocol."""
     try:
         return reader(answer.body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         disguised = _failure_within(endpoint, call, answer, model)
         if disguised is not None:
             raise disguised from None
@@ -212,6 +243,6 @@ def read(
 def _failure_within(endpoint: Endpoint, call: Call, answer: Answer, model: str | None) -> ProviderError | None:
     try:
         document = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return failed(endpoint, call, answer, answer.body, model=model) if holds_failure(document) else None

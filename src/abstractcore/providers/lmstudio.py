@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ..errors import ModelNotFoundError
 from ..types import GenerateRequest, ModelInfo
+from ..wire.failure import UNREADABLE
 from ..wire.lmstudio import LISTS, LMSTUDIO
 from . import openai_api
 from .endpoint import Endpoint, failed, send
@@ -52,7 +51,7 @@ class LMStudioProvider(OpenAICompatibleProvider):
                 raise failed(self._endpoint, call, answer, answer.body)
             try:
                 return read(answer.body)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue  # an older version answers 200 to paths that it does not have, with an error in the body
         return (yield from openai_api.models(self._endpoint))
 

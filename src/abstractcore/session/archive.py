@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Archive:
     """
     try:
         document = msgspec.json.decode(Path(path).read_bytes())
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SessionError(f"{os.fspath(path)!r} can't be read as a saved session", why=str(error)) from error
     return read(document, repr(os.fspath(path)))
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..errors import ProviderError
-from ..wire.call import Answer, Call
+from ..wire.call import Answer, Call, ReadWithin
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +160,12 @@ class _Exchange:
 
 
 class _BlockingExchange(_Exchange):
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         return self.take()
 
 
 class _AsyncExchange(_Exchange):
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         return self.take()
 
 

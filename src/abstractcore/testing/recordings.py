@@ -21,7 +21,7 @@ import msgspec
 
 from .. import errors
 from ..errors import ConfigurationError, ProviderError
-from ..wire.call import Answer, Call
+from ..wire.call import Answer, Call, ReadWithin
 from .fake_server import FakeAsyncTransport, FakeTransport, Reply
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class _RecordedExchange(_Kept):
         super().__init__(recorder, call, inner.answer)
         self._inner = inner
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         try:
             return self.keep(self._inner.read())
         except ProviderError as error:
@@ -216,7 +216,7 @@ class _RecordedAsyncExchange(_Kept):
         super().__init__(recorder, call, inner.answer)
         self._inner = inner
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         try:
             return self.keep(await self._inner.read())
         except ProviderError as error:
@@ -353,7 +353,7 @@ def read_recording(path: str | os.PathLike[str]) -> list[Exchanged]:
     try:
         lines = Path(path).read_bytes().splitlines()
         return [msgspec.json.decode(line, type=Exchanged) for line in lines if line.strip()]
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"{os.fspath(path)} is no recording", why=str(error), hint="make one with abstractcore.testing.Recorder"
         ) from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..wire.call import Answer, Call
+from ..wire.call import Answer, Call, ReadWithin
 
 if TYPE_CHECKING:
     from .aio import AsyncDriver as AsyncDriver
@@ -30,8 +30,8 @@ class Exchange(Protocol):
     def answer(self) -> Answer:
         """Status and headers; the body too, unless the call streams."""
 
-    def read(self) -> bytes:
-        """Wait for body bytes; ``b""`` at a clean end, an error at a cut."""
+    def read(self, within: ReadWithin | None = None) -> bytes:
+        """Wait for body bytes; ``b""`` at a clean end, an error at a cut or when ``within`` runs out."""
 
     def close(self) -> None:
         """Abort, unless the answer was complete."""
@@ -54,8 +54,8 @@ class AsyncExchange(Protocol):
     def answer(self) -> Answer:
         """Status and headers; the body too, unless the call streams."""
 
-    async def read(self) -> bytes:
-        """Wait for body bytes; ``b""`` at a clean end, an error at a cut."""
+    async def read(self, within: ReadWithin | None = None) -> bytes:
+        """Wait for body bytes; ``b""`` at a clean end, an error at a cut or when ``within`` runs out."""
 
     def close(self) -> None:
         """Abort, unless the answer was complete. Does not wait; callable from any thread."""

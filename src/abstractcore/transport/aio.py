@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import ProviderError
-from ..wire.call import READ, Answer, Call, Emit, Pause, Plan, Step, StreamPlan
+from ..wire.call import READ, Answer, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan
 from . import AsyncExchange, AsyncTransport
 
 T = TypeVar("T")
@@ -25,10 +25,10 @@ class _Performer:
 
     def perform(self, step: Step) -> Awaitable[object]:
         """What to wait for: the outcome of a step."""
-        if step is READ:
+        if step is READ or isinstance(step, ReadWithin):
             if self._exchange is None:
                 raise RuntimeError("the plan reads, but no stream is open")
-            return self._exchange.read()
+            return self._exchange.read(step if isinstance(step, ReadWithin) else None)
         if isinstance(step, Call):
             return self._open(step)
         if isinstance(step, Pause):

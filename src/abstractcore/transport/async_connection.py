@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final, cast
 
 from ..errors import ProviderError
+from ..wire.call import ReadWithin
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError
 from .deadline import NEVER, Deadlines
 from .failure import closed_here, exchange_failed, timed_out
@@ -97,13 +98,17 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._outbox.write(self._loop, self.transport, request)
 
-    async def wait(self) -> None:
+    async def wait(self, within: ReadWithin | None = None) -> None:
         """Wait until more of the answer is there: its head first, then bytes of its body.
+
+        Args:
+            within: A limit that holds beside those of the call.
 
         Raises:
             ProviderError: The connection broke or a time limit ran out.
         """
         if self.failure is None:
+            self._deadlines.content(self._loop.time() if within else 0.0, within)
             self._watch()
         if self.failure is not None:
             raise self.failure

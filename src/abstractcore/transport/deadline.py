@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-from ..wire.call import Timeouts
+from ..wire.call import ReadWithin, Timeouts
 
 NEVER: Final = inf
 KEEP_ALIVE: Final = 3.0
@@ -17,12 +17,14 @@ STALE_WITHIN: Final = 1.0
 class Deadlines:
     """The limits of one request as points on a monotonic clock."""
 
-    __slots__ = ("_first_byte_at", "_timeouts", "total_at")
+    __slots__ = ("_content_at", "_content_phase", "_first_byte_at", "_timeouts", "total_at")
 
     def __init__(self, timeouts: Timeouts, started: float) -> None:
         self._timeouts = timeouts
         self.total_at = NEVER if timeouts.total is None else started + timeouts.total
         self._first_byte_at = NEVER
+        self._content_at = NEVER
+        self._content_phase = "idle"
 
     def connecting(self, now: float) -> tuple[float, str]:
         """When a connection that is tried from now on must stand, and the phase that ends then."""
@@ -34,12 +36,22 @@ class Deadlines:
         limit = self._timeouts.first_byte
         self._first_byte_at = NEVER if limit is None else now + limit
 
+    def content(self, now: float, within: ReadWithin | None) -> None:
+        """The next bytes must come by then: those before them were no content. ``None`` lifts it."""
+        if within is not None:
+            self._content_at, self._content_phase = now + within.seconds, within.phase
+        elif self._content_at != NEVER:
+            self._content_at = NEVER
+
     def waiting(self, now: float, *, begun: bool) -> tuple[float, str]:
         """When the next bytes of the answer must come; ``begun`` says whether its body has."""
         if not begun:
             return self._sooner(self._first_byte_at, "first_byte")
         limit = self._timeouts.idle
-        return self._sooner(NEVER if limit is None else now + limit, "idle")
+        at = NEVER if limit is None else now + limit
+        if self._content_at < at:
+            return self._sooner(self._content_at, self._content_phase)
+        return self._sooner(at, "idle")
 
     def seconds(self, phase: str) -> float:
         """The limit of a phase, for the error message."""

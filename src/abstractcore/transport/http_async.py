@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from ..errors import ConnectionFailedError, ProviderError
-from ..wire.call import Answer, Call, Timeouts
+from ..wire.call import Answer, Call, ReadWithin, Timeouts
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError, request_bytes
 from .async_connection import Connection
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
@@ -222,12 +222,17 @@ class AsyncHttpExchange:
             await connection.wait()
         body = b""
         if self._whole:
+            if connection.failure is not None:  # complete as HTTP says it, but what it was packed in is not
+                raise connection.failure
             body = reader.take()
             self._end()
         self.answer = Answer(reader.status, reader.headers, body, connection.head_at - started)
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         """Wait for bytes of the body.
+
+        Args:
+            within: A limit that holds beside those of the call.
 
         Returns:
             Bytes as they came, or ``b""`` at the end of a complete answer.
@@ -244,11 +249,13 @@ class AsyncHttpExchange:
                     connection.taken()
                 return reader.take()
             if reader.complete:
+                if connection is not None and connection.failure is not None:
+                    raise connection.failure
                 self._end()
                 return b""
             if connection is None:
                 raise closed_here(self._url)
-            await connection.wait()
+            await connection.wait(within)
 
     def close(self) -> None:
         """End the exchange: a connection whose answer was complete is kept for the next one, any other is aborted.

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from ..errors import ConnectionFailedError
-from ..wire.call import Answer, Call
+from ..wire.call import Answer, Call, ReadWithin
 from ..wire.http1 import FramingError, ResponseReader, request_bytes
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
 from .failure import closed_here, connect_failed, exchange_failed, timed_out
@@ -170,6 +170,7 @@ class HttpExchange:
         "_deadlines",
         "_delivered",
         "_failure",
+        "_is_open",
         "_reader",
         "_transport",
         "_url",
@@ -194,6 +195,8 @@ class HttpExchange:
         self._whole = not call.stream
         self._reader = ResponseReader(call.method)
         self._begun = False
+        self._is_open = False
+        """The head was handed out; what fails before that is told by the first read of a stream."""
         self._delivered = False
         self._failure: Exception | None = None
 
@@ -212,10 +215,14 @@ class HttpExchange:
             body = reader.take()
             self.close()
         self.answer = Answer(reader.status, reader.headers, body, elapsed)
+        self._is_open = True
         return self
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         """Wait for bytes of the body.
+
+        Args:
+            within: A limit that holds beside those of the call.
 
         Returns:
             Bytes as they came, or ``b""`` at the end of a complete answer.
@@ -225,6 +232,7 @@ class HttpExchange:
             RequestTimeoutError: The server fell silent for too long.
         """
         reader = self._reader
+        self._deadlines.content(monotonic() if within else 0.0, within)
         while not reader.chunks:
             if reader.complete:
                 self.close()
@@ -284,7 +292,7 @@ class HttpExchange:
         return _left(until, now)
 
     def _fail(self, error: BaseException) -> None:
-        """Abort the connection and raise; body bytes that came before the failure are handed out first."""
+        """Abort the connection and raise; what came before the failure is handed out first."""
         closed = self._connection is None
         self.close()
         if closed:
@@ -299,7 +307,8 @@ class HttpExchange:
             raise error
         failure.__cause__ = error
         self._failure = failure
-        if not self._reader.chunks or self._whole:
+        is_kept = self._reader.chunks if self._is_open else self._reader.head_complete
+        if self._whole or not is_kept:
             raise failure
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import ProviderError
-from ..wire.call import READ, Call, Emit, Pause, Plan, Step, StreamPlan
+from ..wire.call import READ, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan
 from . import Exchange, Transport
 
 T = TypeVar("T")
@@ -23,10 +23,10 @@ class _Performer:
         self._exchange: Exchange | None = None
 
     def perform(self, step: Step) -> object:
-        if step is READ:
+        if step is READ or isinstance(step, ReadWithin):
             if self._exchange is None:
                 raise RuntimeError("the plan reads, but no stream is open")
-            return self._exchange.read()
+            return self._exchange.read(step if isinstance(step, ReadWithin) else None)
         if isinstance(step, Call):
             self.close()
             exchange = self._transport.open(step)

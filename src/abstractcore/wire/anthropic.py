@@ -131,7 +131,7 @@ def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments") or "{}"
     try:
         given = arguments if isinstance(arguments, Mapping) else msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"a message holds a call of {function.get('name')!r} whose arguments are no JSON object",
             why=f"{error}: {arguments[:60]!r}",

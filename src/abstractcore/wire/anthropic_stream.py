@@ -67,7 +67,7 @@ class AnthropicStreamReader(StreamReader):
                 self._fail(event)
             try:
                 chunk = self._read(event)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise self.malformed(event.data, error) from error
             if chunk is not None:
                 chunks.append(chunk)

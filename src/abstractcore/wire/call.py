@@ -9,6 +9,7 @@ the plan yields    the driver does                             the driver sends 
 ``Call``           sends it and reads the whole answer         ``Answer`` with status, headers, body
 ``Call(stream)``   sends it and reads the head of the answer   ``Answer`` with an empty body
 ``READ``           waits for bytes of the open stream          bytes as they came; ``b""`` at a clean end
+``ReadWithin``     the same, but no longer than it says        the same
 ``Pause``          waits                                       ``None``
 ``Emit``           hands the items to the caller               ``None``
 =================  ==========================================  =====================================
@@ -101,7 +102,17 @@ class _Read:
 
 READ: Final = _Read()
 
-Step: TypeAlias = Call | _Read | Pause
+
+@dataclass(frozen=True, slots=True)
+class ReadWithin:
+    """Wait for bytes of the open stream, but no longer than this: what has come of late was no content."""
+
+    seconds: float
+    phase: str = "idle"
+    """The limit of ``Timeouts`` that runs out then."""
+
+
+Step: TypeAlias = Call | _Read | ReadWithin | Pause
 Plan: TypeAlias = Generator[Step, Any, ResultT]
 """A plan with one result."""
 StreamPlan: TypeAlias = Generator[Step | Emit, Any, None]

@@ -19,6 +19,9 @@ from ..errors import (
     ServerOverloadedError,
 )
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading foreign JSON raises: it is none, its text is no UTF-8, or it is nested too deeply."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -45,7 +48,7 @@ def read_failure(body: bytes) -> Failure:
     """
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Failure(body.decode("utf-8", "replace").strip()[:2000])
     if not isinstance(document, dict):
         return Failure(str(document)[:2000])

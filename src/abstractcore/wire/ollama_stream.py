@@ -29,7 +29,7 @@ class OllamaStreamReader(StreamReader):
         for line in self._parser.feed(data):
             try:
                 self._read(line, chunks)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise self.malformed(line, error) from error
 
     def _rest(self) -> bytes:

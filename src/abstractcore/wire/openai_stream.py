@@ -35,7 +35,7 @@ class OpenAIStreamReader(StreamReader):
                 continue
             try:
                 self._read(event.data, chunks)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise self.malformed(event.data, error) from error
 
     def _rest(self) -> bytes:

@@ -12,8 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from ..errors import ProviderError, StreamInterruptedError
 from ..types import Alternative, GenerateResponse, TokenLogprob, Usage
 from .openai import Completion, FunctionDelta, ToolCallDelta, read_tool_calls
@@ -63,6 +61,10 @@ class StreamReader(ABC):
         self.model: str | None = None
         self.response_id: str | None = None
         self.usage: Usage | None = None
+        self.progress = 0
+        """Counts what has come of an answer; events without any of it are no progress."""
+        self.failed: StreamInterruptedError | None = None
+        """What broke the stream; set when what came before it was handed out."""
         self.first_at: float | None = None
         """When the first text arrived (``time.perf_counter``)."""
 
@@ -82,18 +84,20 @@ class StreamReader(ABC):
     def feed(self, data: bytes) -> list[GenerateResponse]:
         """Takes bytes as they came and gives the chunks in them.
 
-        Raises:
-            StreamInterruptedError: An event is an error, is malformed or too large; carries the partial text.
+        An event that is an error, is malformed or too large sets ``failed``; the chunks before it are given all the
+        same, so that what a caller sees does not depend on how the bytes were cut.
         """
         chunks: list[GenerateResponse] = []
         try:
             self._parse(data, chunks)
+        except StreamInterruptedError as error:
+            self.failed = error
         except ProviderError as error:
-            if isinstance(error, StreamInterruptedError):
-                raise
-            raise self.interrupted(error.message, why=error.why) from error
+            self.failed = self.interrupted(error.message, why=error.why)
+            self.failed.__cause__ = error
         except RecursionError as error:
-            raise self.interrupted("a stream event is nested too deeply to be read") from error
+            self.failed = self.interrupted("a stream event is nested too deeply to be read")
+            self.failed.__cause__ = error
         if chunks and self.first_at is None:
             self.first_at = time.perf_counter()
         return chunks
@@ -114,10 +118,13 @@ class StreamReader(ABC):
             state = self._choices[index] = _Choice()
         if finish_reason is not None:
             state.finish_reason = finish_reason
+            self.progress += 1
         if tools:
             state.add_tools(tools)
+            self.progress += 1
         if not text and not reasoning and not logprobs:
             return None
+        self.progress += 1
         if text:
             state.texts.append(text)
         if reasoning:
@@ -134,6 +141,8 @@ class StreamReader(ABC):
         Raises:
             StreamInterruptedError: It is not.
         """
+        if self.failed is not None:
+            raise self.failed
         rest = self._rest()
         if rest:
             shown = rest[:80].decode("utf-8", "replace")
@@ -162,7 +171,7 @@ class StreamReader(ABC):
             score=sum(token.logprob for token in state.logprobs) if state.logprobs else None,
         )
 
-    def malformed(self, event: bytes, error: msgspec.DecodeError) -> StreamInterruptedError:
+    def malformed(self, event: bytes, error: Exception) -> StreamInterruptedError:
         """The error for an event that the protocol does not know."""
         shown = event[:80].decode("utf-8", "replace")
         return self.interrupted("a stream event is not in the protocol", why=f"{error}; the event begins {shown!r}")

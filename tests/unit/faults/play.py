@@ -17,6 +17,9 @@ from tests.scripted_server import CHUNKED, END, Peer, PeerGoneError, chunk, head
 TEXT: Final = "Hello world"
 
 
+PATIENT: Final = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=10.0)
+
+
 class Act(Enum):
     """What a server does beside sending bytes."""
 
@@ -47,7 +50,8 @@ class Fault:
         breaks: What goes wrong, in words.
         plain: What the server does to a plain request; each list is the answer to one attempt, the last one repeats.
         stream: The same for a stream; by default as for a plain one.
-        plain_gives: The error for a plain request; ``None`` if a complete answer comes all the same.
+        both: The error; ``None`` if a complete answer comes all the same.
+        plain_gives: The error for a plain request, where it is another one.
         stream_gives: The same for a stream.
         partial: The text that a stream hands out before its error.
         limits: Time limits of the call.
@@ -58,10 +62,11 @@ class Fault:
     breaks: str
     plain: Sequence[Steps] = ()
     stream: Sequence[Steps] | None = None
+    both: type[AbstractCoreError] | None = None
     plain_gives: type[AbstractCoreError] | None = None
     stream_gives: type[AbstractCoreError] | None = None
     partial: str = ""
-    limits: Timeouts = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=10.0)
+    limits: Timeouts = PATIENT
     refused: bool = False
 
     def attempts(self, *, stream: bool) -> Sequence[Steps]:
@@ -70,7 +75,7 @@ class Fault:
 
     def gives(self, *, stream: bool) -> type[AbstractCoreError] | None:
         """The error that the caller gets."""
-        return self.stream_gives if stream else self.plain_gives
+        return (self.stream_gives if stream else self.plain_gives) or self.both
 
 
 def script(attempts: Sequence[Steps]) -> Callable[[Peer], None]:
@@ -143,8 +148,8 @@ HELLO: Final = event("Hello")
 WORLD: Final = event(" world")
 STOP: Final = event(finish="stop")
 EVENTS: Final = head("Transfer-Encoding: chunked", "Content-Type: text/event-stream")
-GOOD: Final = (Act.READ, whole(body(), "Content-Type: application/json"))
-GOOD_STREAM: Final = (Act.READ, EVENTS, *(chunk(part) for part in (HELLO, WORLD, STOP, DONE)), END)
+GOOD: Final[Steps] = (Act.READ, whole(body(), "Content-Type: application/json"))
+GOOD_STREAM: Final[Steps] = (Act.READ, EVENTS, *(chunk(part) for part in (HELLO, WORLD, STOP, DONE)), END)
 
 
 def answers(*parts: bytes, status: str = "200 OK", headers: Sequence[str] = ()) -> list[Steps]:

@@ -12,6 +12,7 @@ import pytest
 
 from abstractcore import VLLMProvider
 from abstractcore.errors import AbstractCoreError, RequestTimeoutError, StreamInterruptedError
+from abstractcore.transport.retry import RetryPolicy
 from tests.scripted_server import ScriptedServer
 
 from .play import TEXT, Fault, script
@@ -38,7 +39,7 @@ def plain(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
 
 def stream(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
     for part in llm.generate(PROMPT, stream=True, **options):
-        outcome.text += part.content
+        outcome.text += part.content if part.index == 0 else ""
         outcome.finish_reason = part.finish_reason
 
 
@@ -53,7 +54,7 @@ def aplain(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
 def astream(llm: VLLMProvider, outcome: Outcome, **options: Any) -> None:
     async def run() -> None:
         async for part in await llm.agenerate(PROMPT, stream=True, **options):
-            outcome.text += part.content
+            outcome.text += part.content if part.index == 0 else ""
             outcome.finish_reason = part.finish_reason
 
     asyncio.run(run())
@@ -72,8 +73,15 @@ def address(fault: Fault, way: Callable[..., None]) -> Iterator[str]:
 
 @pytest.mark.parametrize("way", [plain, aplain, stream, astream], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault(fault: Fault, way: Callable[..., None], address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault(
+    fault: Fault,
+    way: Callable[..., None],
+    address: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(RetryPolicy, "_wait", lambda self, attempt: 0.001 if attempt < self.attempts else None)
     threads = threading.active_count()
     outcome = Outcome()
     with VLLMProvider("m", base_url=address, api_key=KEY) as llm:

@@ -12,7 +12,7 @@ import pytest
 
 from abstractcore.errors import ConnectionFailedError, ProviderError
 from abstractcore.transport import AsyncDriver, AsyncHttpTransport, HttpTransport, SyncDriver
-from abstractcore.wire.call import READ, Answer, Call, Emit, Pause, Plan, StreamPlan
+from abstractcore.wire.call import READ, Answer, Call, Emit, Pause, Plan, ReadWithin, StreamPlan
 from tests.scripted_server import CHUNKED, END, PATIENCE, Peer, Script, chunk
 
 from .conftest import Serve
@@ -48,7 +48,7 @@ class CannedExchange:
     answer: Answer
     reads: list[bytes | ProviderError]
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         self.transport.log.append("read")
         given = self.reads.pop(0) if self.reads else b""
         if isinstance(given, ProviderError):
@@ -80,7 +80,7 @@ class CannedAsyncExchange:
         self._exchange = exchange
         self.answer = exchange.answer
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         await asyncio.sleep(0)
         return self._exchange.read()
 

@@ -64,8 +64,10 @@ def test_any_cut_gives_the_same_chunks(places: list[int]) -> None:
 @given(st.lists(st.integers(min_value=0), max_size=6))
 def test_a_runner_that_dies_interrupts_however_it_is_cut(places: list[int]) -> None:
     stream = reader()
+    chunks = [chunk for data in cut(KILLED, places) for chunk in stream.feed(data)]
+    assert "".join(chunk.content for chunk in chunks) == " toys", "what came before it is handed out"
     with pytest.raises(StreamInterruptedError, match="unexpected EOF") as failure:
-        [stream.feed(data) for data in cut(KILLED, places)]
+        stream.finish()
     assert failure.value.partial == " toys"
     assert failure.value.server_message == "an error was encountered while running the model: unexpected EOF"
 

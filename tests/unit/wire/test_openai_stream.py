@@ -253,8 +253,9 @@ def test_a_malformed_event_is_no_answer(malformed: bytes) -> None:
 def test_an_event_without_end_is_no_answer() -> None:
     reader = OpenAIStreamReader(provider="vllm", url=URL)
     reader.feed(delta(content="half") + b"data: " + b"x" * (MAX_EVENT_BYTES - 6))
+    reader.feed(b"x")
     with pytest.raises(StreamInterruptedError, match="accepted") as caught:
-        reader.feed(b"x")
+        reader.finish()
     assert caught.value.partial == "half"
 
 

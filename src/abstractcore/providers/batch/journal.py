@@ -126,7 +126,7 @@ class Journal:
         for number, line in enumerate([*lines, tail] if tail else lines, start=1):
             try:
                 record = _DECODER.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 if number > len(lines) and (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
                     break  # cut by a crash
                 raise ConfigurationError(

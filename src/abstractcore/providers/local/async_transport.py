@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ...transport.failure import closed_here
-from ...wire.call import Answer, Call
+from ...wire.call import Answer, Call, ReadWithin
 from .host import Lease
 from .pending import Pending
 from .transport import Limits, answer_at_once
@@ -22,7 +22,7 @@ class _Answered:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         return b""
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class _Exchange:
             self.close()
             raise
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         assert self._pending is not None
         data = await self._wait_for(self._pending.take)
         self._limits.begin()

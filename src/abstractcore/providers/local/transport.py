@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ...errors import RequestTimeoutError
 from ...transport.deadline import Deadlines
 from ...transport.failure import closed_here, timed_out
-from ...wire.call import Answer, Call
+from ...wire.call import Answer, Call, ReadWithin
 from .answers import error_body, models_body
 from .engine import EngineError
 from .host import Lease
@@ -65,7 +65,7 @@ class _Answered:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         return b""
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class _Exchange:
             self.close()
             raise
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         data = self._wait_for(self._pending.take)
         self._limits.begin()
         return data

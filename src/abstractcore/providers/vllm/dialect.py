@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from ...vllm_facts import Match, Version, VersionFacts, facts_for, parse_version
+from ...wire.failure import UNREADABLE
 
 Basis: TypeAlias = Literal["schema", "version", "unknown"]
 Surface: TypeAlias = Literal["chat", "completions"]
@@ -114,7 +115,7 @@ def read_version(body: bytes) -> str | None:
     """The version in an answer of ``/version``, or ``None`` if it is something else."""
     try:
         return msgspec.json.decode(body, type=_Version).version
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
@@ -127,7 +128,7 @@ def read_dialect(version: str | None, openapi: bytes | None) -> Dialect:
     """
     try:
         document = msgspec.json.decode(openapi, type=_Document) if openapi else _Document()
-    except msgspec.DecodeError:
+    except UNREADABLE:
         document = _Document()
     fields = {name: frozenset(schema.properties) for name, schema in document.components.schemas.items()}
     if not any(name in fields for name in _SCHEMA_OF.values()):

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
-import msgspec
-
 from ...errors import ProviderError
 from ...wire.call import Answer, Plan
 from ...wire.openai import read_completion
@@ -75,7 +73,7 @@ def read(answer: Answer) -> Reading:
         return "refused"
     try:
         [choice] = read_completion(answer.body).answers
-    except (msgspec.DecodeError, ValueError):
+    except (ValueError, RecursionError):
         return "unclear"
     if not choice.content:
         return "unclear"  # such as a reasoning model, which thinks first

@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from ...errors import (
     ContextLengthError,
     InvalidRequestError,
@@ -16,6 +14,7 @@ from ...errors import (
 )
 from ...types import GenerateRequest, ModelInfo
 from ...wire.call import Answer, Plan, Timeouts
+from ...wire.failure import UNREADABLE
 from ...wire.pooling import TokenCount, read_count
 from .. import openai_api, readiness
 from ..endpoint import Endpoint, send
@@ -154,7 +153,7 @@ def explain_refusal(
     try:
         answer = yield from send(endpoint, call)
         count = read_count(answer.body)
-    except (ProviderError, msgspec.DecodeError):
+    except (ProviderError, *UNREADABLE):
         return _about_media(error, request, model)
     wanted = request.max_output_tokens or 1
     if count.count + wanted <= count.max_model_len:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from ...errors import ConfigurationError, ProviderError
 from ...wire.call import Plan
+from ...wire.failure import UNREADABLE
 from ...wire.pooling import read_count
 from ..endpoint import Endpoint, send
 from .draft import Draft
@@ -38,7 +37,7 @@ def find_switch(endpoint: Endpoint, model: str) -> Plan[bool | None]:
             try:
                 answer = yield from send(endpoint, endpoint.post(f"{endpoint.root}/tokenize", body))
                 prompts.append(read_count(answer.body).tokens)
-            except (ProviderError, msgspec.DecodeError):
+            except (ProviderError, *UNREADABLE):
                 return None
         _known[key] = prompts[0] != prompts[1]
     return _known[key]

@@ -12,7 +12,7 @@ import pytest
 
 from abstractcore.errors import ConnectionFailedError
 from abstractcore.providers import VLLMProvider
-from abstractcore.wire.call import Answer, Call
+from abstractcore.wire.call import Answer, Call, ReadWithin
 
 
 class Exchange:
@@ -21,7 +21,7 @@ class Exchange:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
 
-    async def read(self) -> bytes:
+    async def read(self, within: ReadWithin | None = None) -> bytes:
         return b""
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from abstractcore import AdapterError, ConnectionFailedError, StreamInterruptedError, VLLMProvider
 from abstractcore.providers.vllm.replicas import SAMPLE_SECONDS, SKIP_SECONDS, choose
-from abstractcore.wire.call import Answer, Call
+from abstractcore.wire.call import Answer, Call, ReadWithin
 
 A, B = "http://a:8000", "http://b:8000"
 METRICS = b'vllm:num_requests_running{engine="0"} %f\nvllm:num_requests_waiting{engine="0"} 0.0\n'
@@ -115,7 +115,7 @@ class FakeExchange:
     answer: Answer
     chunks: list[bytes | Exception]
 
-    def read(self) -> bytes:
+    def read(self, within: ReadWithin | None = None) -> bytes:
         chunk = self.chunks.pop(0) if self.chunks else b""
         if isinstance(chunk, Exception):
             raise chunk
