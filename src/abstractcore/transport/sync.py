@@ -26,7 +26,7 @@ class _Performer:
         if step is READ or isinstance(step, ReadWithin):
             if self._exchange is None:
                 raise RuntimeError("the plan reads, but no stream is open")
-            return self._exchange.read(step if isinstance(step, ReadWithin) else None)
+            return self._exchange.read(step) if isinstance(step, ReadWithin) else self._exchange.read()
         if isinstance(step, Call):
             self.close()
             exchange = self._transport.open(step)
