@@ -16,6 +16,7 @@ import msgspec
 
 from ..errors import GatewayError
 from ..fields import CHAT, PROMISES
+from .types import MOST_CHOICES, READERS, Sampling
 
 
 class Wanted(msgspec.Struct):
@@ -81,11 +82,7 @@ def _prompts(raw: msgspec.Raw) -> int:
 
 
 _LIST: Final = msgspec.json.Decoder(list[Any])
-_MODEL: Final = msgspec.json.Decoder(str)
-_STREAM: Final = msgspec.json.Decoder(bool | None)
-_N: Final = msgspec.json.Decoder(int | None)
-_NULL: Final = msgspec.Raw(b"null")
-MOST_CHOICES: Final = 1024
+_MISSING: Final = re.compile(r"missing required field `(\w+)`")
 
 
 def read(body: bytes, path: str = CHAT) -> Wanted:
@@ -96,7 +93,7 @@ def read(body: bytes, path: str = CHAT) -> Wanted:
     """
     try:
         if not body.isascii():
-            body.decode()  # values are not looked at before they are needed, so nothing else would see it
+            body.decode()  # fields of no known type are not looked at, so nothing else would see it
         fields = _FIELDS.decode(body)
     except msgspec.ValidationError as error:
         raise wrong_type(error) from None
@@ -105,12 +102,21 @@ def read(body: bytes, path: str = CHAT) -> Wanted:
     _check_twice(body, fields)
     if "model" not in fields:
         raise GatewayError("the request names no model", code="missing_field", param="model")
-    model = decoded("model", fields["model"], _MODEL)
-    stream = decoded("stream", fields.get("stream", _NULL), _STREAM)
-    n = decoded("n", fields.get("n", _NULL), _N)
+    known = _typed(body, path)
+    n = known.n
     if n is not None and not 1 <= n <= MOST_CHOICES:
         raise GatewayError(f"n must be between 1 and {MOST_CHOICES}; it is {n}", code="invalid_value", param="n")
-    return Wanted(path, body, fields, model, bool(stream), n or 1)
+    return Wanted(path, body, fields, known.model, bool(known.stream), n or 1)
+
+
+def _typed(body: bytes, path: str) -> Sampling:
+    """All fields of known types, held to them."""
+    try:
+        return READERS[path].decode(body)
+    except msgspec.ValidationError as error:
+        raise wrong_type(error) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_json(body, error) from None
 
 
 def decoded(name: str, raw: msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
@@ -135,6 +141,9 @@ def wrong_type(error: msgspec.ValidationError, below: str = "") -> GatewayError:
     text = str(error)
     inner = text.rpartition("`$")[2].rstrip("`") if "`$" in text else ""
     where = f"{below}{inner}".removeprefix(".") or None
+    if missing := _MISSING.search(text):
+        where = f"{where}.{missing[1]}" if where else missing[1]
+        return GatewayError(f"the field {where} is missing", code="missing_field", param=where)
     return GatewayError(
         f"the request is not valid: {text.partition(' - at ')[0]}" + (f" at {where}" if where else ""),
         code="invalid_type",

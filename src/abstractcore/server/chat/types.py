@@ -12,7 +12,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 from msgspec.json import Decoder
 
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
+from ..fields import CHAT, TEXT
+
+MOST_CHOICES: Final = 1024
+Count: TypeAlias = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": MOST_CHOICES})]
+"""Its bounds are held elsewhere, with an error of their own."""
 
 
 class Part(Struct, omit_defaults=True):
@@ -31,8 +35,8 @@ class CalledFunction(Struct, omit_defaults=True):
     """Which function was called, with what."""
 
     name: str | None = None
-    arguments: str | None = None
-    """JSON, as a string."""
+    arguments: str | dict[str, Any] | None = None
+    """JSON, as a string or, for vLLM, as it is."""
 
 
 class Call(Struct, omit_defaults=True):
@@ -157,7 +161,8 @@ class ChatRequest(Sampling, kw_only=True, omit_defaults=True):
     messages: list[Message]
     max_completion_tokens: int | None = None
     """The same as ``max_tokens``, in OpenAI's newer spelling."""
-    logprobs: bool | None = None
+    logprobs: bool | int | None = None
+    """Whether to add them; how many is ``top_logprobs``."""
     top_logprobs: int | None = None
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -171,18 +176,17 @@ class ChatRequest(Sampling, kw_only=True, omit_defaults=True):
 class CompletionRequest(Sampling, kw_only=True, omit_defaults=True):
     """A text that wants to be continued."""
 
-    prompt: str | list[str | int | list[int]]
-    """A text, several, or token ids."""
+    prompt: str | list[str | int | list[int]] | None = None
+    """A text, several, or token ids. May be missing only where the server takes something in its place."""
     suffix: str | None = None
     echo: bool | None = None
     logprobs: int | None = None
 
 
-REQUESTS: Final[Mapping[bool, Decoder[ChatRequest] | Decoder[CompletionRequest]]] = {
-    True: Decoder(ChatRequest),
-    False: Decoder(CompletionRequest),
+READERS: Final[Mapping[str, Decoder[ChatRequest] | Decoder[CompletionRequest]]] = {
+    CHAT: Decoder(ChatRequest),
+    TEXT: Decoder(CompletionRequest),
 }
-"""Readers of requests; ``True`` for chats."""
 
 
 class Usage(Struct):
