@@ -80,11 +80,20 @@ class Gateway:
             model = target.model or await self._only_model(target)
             if key.may_use(wanted if wanted in self.catalog.aliases else "", f"{target.backend.name}/{model}"):
                 return Target(target.backend, model)
+        raise await self._hidden(key, wanted)
+
+    async def missing(self, request: Request, wanted: str) -> ModelNotFoundError:
+        """The error for a model that is not there, with what there is for whoever asks."""
+        if request.key is None or not request.key.models:
+            return await self.catalog.missing(wanted)
+        return await self._hidden(request.key, wanted)
+
+    async def _hidden(self, key: Key, wanted: str) -> ModelNotFoundError:
         error = ModelNotFoundError(f"there is no model {wanted!r} for the key {key.name!r}", model=wanted)
         names = [name for name in await self.catalog.names() if key.may_use(name)]
         error.available = tuple(names)
         error.hint = f"it may use {', '.join(key.models)}; there are: {', '.join(names[:20]) or 'none of these'}"
-        raise error
+        return error
 
     async def _only_model(self, target: Target) -> str | None:
         """The model that is meant by the name of its backend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import origin
 from .errors import GatewayError
@@ -86,6 +86,10 @@ class Guard:
         """A request that took a place is over."""
         self.gate.leave(request.key)
 
+    def knows(self, request: Request) -> bool:
+        """Whether whoever sent a request to an open endpoint may see what is behind the gateway."""
+        return self.keyring is None or request.key is not None
+
     def _is_open(self, route: Route) -> bool:
         return route.open or (self._open_metrics and route.path == "/metrics")
 
@@ -142,6 +146,18 @@ def require_adapters(request: Request) -> None:
         )
 
 
-def may_use(request: Request, *names: str) -> bool:
-    """Whether whoever sent a request may use the model with these names."""
-    return request.key is None or request.key.may_use(*names)
+def visible(request: Request, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a list of models that whoever sent a request may use."""
+    key = request.key
+    if key is None or not key.models:
+        return rows
+    return [
+        {**row, "adapters": [name for name in row["adapters"] if key.may_use(name)]}
+        for row in rows
+        if key.may_use(row["id"], row.get("alias_of", ""), *row["aliases"])
+    ]
+
+
+def may_use(request: Request, name: str) -> bool:
+    """Whether whoever sent a request may use a model."""
+    return request.key is None or request.key.may_use(name)

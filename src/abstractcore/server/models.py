@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
-from .guard import may_use
+from .guard import visible
 
 if TYPE_CHECKING:
     from .asgi import Request
@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 async def list_models(gateway: Gateway, request: Request) -> None:
     """All models; with ``?provider=NAME`` those of one."""
     wanted = parse_qs(request.query.decode("latin-1")).get("provider", [None])[0]
-    rows = [row for row in await gateway.catalog.rows(wanted) if may_use(request, row["id"], *row["aliases"])]
-    await request.json({"object": "list", "data": rows})
+    await request.json({"object": "list", "data": visible(request, await gateway.catalog.rows(wanted))})
 
 
 async def show_model(gateway: Gateway, request: Request) -> None:
     """One model, by any of its names."""
-    name = unquote(request.path.removeprefix("/v1/models/"))
+    name = request.path.removeprefix("/v1/models/")
     target = await gateway.resolve(request, name)
-    rows = await gateway.catalog.rows(target.backend.name)
+    rows = visible(request, await gateway.catalog.rows(target.backend.name))
     full = f"{target.backend.name}/{target.model}"
     for row in rows:
         if row["id"] == full or target.model is None:
             await request.json(row)
             return
-    raise await gateway.catalog.missing(name)
+    raise await gateway.missing(request, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from .guard import may_use
 
 if TYPE_CHECKING:
     from ..errors import AbstractCoreError
@@ -23,7 +24,9 @@ async def ready(gateway: Gateway, request: Request) -> None:
     able = [name for name, listing in listings.items() if listing.models]
     reasons = {name: _message(row.error) for name, row in listings.items() if row.error}
     status = 200 if able else 503
-    await request.json({"ready": bool(able), "backends": able, "errors": reasons}, status)
+    # Names and addresses of what is inside are not for everybody who may ask.
+    insides = {"backends": able, "errors": reasons} if gateway.guard.knows(request) else {}
+    await request.json({"ready": bool(able), **insides}, status)
 
 
 async def providers(gateway: Gateway, request: Request) -> None:
@@ -34,7 +37,7 @@ async def providers(gateway: Gateway, request: Request) -> None:
             "name": name,
             "provider": backend.provider_name,
             "status": "available" if listings[name].models else "unreachable" if listings[name].error else "no models",
-            "models": [row.id for row in listings[name].models],
+            "models": [row.id for row in listings[name].models if may_use(request, f"{name}/{row.id}")],
             "error": _message(listings[name].error),
             "replicas": len(backend.replicas),
             "capabilities": {str(what): str(how) for what, how in backend.fleet.capabilities().items()},

@@ -38,7 +38,7 @@ async def completions(gateway: Gateway, request: Request) -> None:
     except ModelNotFoundError as error:
         if request.status or error.available:
             raise
-        raise await gateway.catalog.missing(wanted.model) from error
+        raise await gateway.missing(request, wanted.model) from error
 
 
 async def _answer(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
