@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "ask": Row("ask", "Answer a prompt (the default command)."),
     "batch": Row("batch", "Answer a file of prompts, many at once."),
     "chat": Row("chat", "Talk with a model: a conversation at the terminal."),
+    "check": Row("check", "Try all that is promised on a live server, and through a gateway."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "diff": Row("diff", "Compare what runs with what was planned, flag by flag."),
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
