@@ -17,6 +17,8 @@ KEEP = "--keep"
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    keep = [KEEP] if sys.stdin.isatty() and sys.stdout.isatty() and not {KEEP, "--json", "--help"} & {*arguments} else []
+    keep = (
+        [KEEP] if sys.stdin.isatty() and sys.stdout.isatty() and not {KEEP, "--json", "--help"} & {*arguments} else []
+    )
     sys.argv[1:] = ["check", *arguments, *keep]
     main()
