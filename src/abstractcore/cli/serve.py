@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--alias", "aliases", multiple=True, metavar="NAME=BACKEND/MODEL", help="A short name for a model.")
 @click.option("--keys", help="File with the keys of clients.")
 @click.option("--allow-open", is_flag=True, help="Serve without keys beyond this machine.")
+@click.option("--quiet", is_flag=True, help="Write no line for each request.")
 def serve(
     host: str | None,
     port: int | None,
@@ -35,6 +36,7 @@ def serve(
     aliases: tuple[str, ...],
     keys: str | None,
     allow_open: bool,
+    quiet: bool,
 ) -> None:
     """Serve all backends behind one OpenAI-compatible address, with a chat page."""
     from ..server.config import BackendConfig, GatewayConfig, read_config
@@ -51,6 +53,7 @@ def serve(
     config.port = config.port if port is None else port
     config.keys = keys or config.keys
     config.allow_open = allow_open or config.allow_open
+    config.quiet = quiet or config.quiet
     _announce(config)
     run(config)
 

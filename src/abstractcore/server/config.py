@@ -77,6 +77,10 @@ class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     aliases: dict[str, str] = field(default_factory=dict)
     """Short names for ``backend/model``."""
     limits: Limits = field(default_factory=Limits)
+    grace_seconds: int = 30
+    """For open answers, once the gateway is told to stop."""
+    quiet: bool = False
+    """Write no line for each request."""
 
 
 def read_config(path: Path) -> GatewayConfig:

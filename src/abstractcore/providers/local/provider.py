@@ -71,6 +71,10 @@ class LocalProvider(HttpProvider):
         self.api_key = None
         self._endpoint = Endpoint(self.provider, self.base_url)
 
+    @property
+    def openai_endpoints(self) -> tuple[Endpoint, ...]:
+        return ()  # its address is a name within this process
+
     @abstractmethod
     def _make_engine(self) -> Engine:
         """The engine for this provider's model and settings, not loaded."""
