@@ -21,6 +21,8 @@ _ENDS: Final = (_END, b"\r\n\r\n", b"\r\r")
 _EVENT: Final = re.compile(rb"(?:\r\n|\r|\n){2,}")
 _LINE: Final = re.compile(rb"\r\n|\r|\n")
 _DONE: Final = b"[DONE]"
+_MARKS: Final = (b'"finish_reason":"', _DONE, b'"error"', b'"finish_reason": "')
+"""What stands in events that matter. All others are passed on unread."""
 UNFINISHED: Final = (None, "abort", "error")
 """Finish reasons that are none, or by which vLLM says that it gave the request up."""
 MOST: Final = 4 * 1024 * 1024
@@ -67,14 +69,10 @@ class Watch:
         """
         if self._carry or not data.endswith(_END):
             data = self._whole_events(data)
-        if (
-            b'"error"' not in data
-            and b'"finish_reason":"' not in data
-            and b'"finish_reason": "' not in data
-            and _DONE not in data
-        ):
-            return data
-        return self._look(data)
+        for mark in _MARKS:
+            if mark in data:
+                return self._look(data)
+        return data
 
     def _whole_events(self, data: bytes) -> bytes:
         """Keeps the begin of an event that is not complete, and gives what is."""
@@ -92,9 +90,8 @@ class Watch:
         return whole
 
     def _look(self, data: bytes) -> bytes:
-        """Reads the events one by one: among them is one that matters, or a text that looks like it."""
-        at = 0
-        for end in [match.end() for match in _EVENT.finditer(data)]:
+        """Reads the events that matter, and those with a text that looks like it."""
+        for at, end in _marked(data):
             body = b"\n".join(_data_lines(data[at:end]))
             if body == _DONE:
                 self.failure = self._missing()
@@ -103,7 +100,6 @@ class Watch:
                 self._read(body)
             if self.failure is not None:
                 return data[:at]
-            at = end
         return data
 
     def _read(self, body: bytes) -> None:
@@ -146,6 +142,22 @@ class Watch:
     def event(self, error: AbstractCoreError) -> bytes:
         """The last event of a stream that failed."""
         return event(error)
+
+
+def _marked(data: bytes) -> list[tuple[int, int]]:
+    """Where the events with a mark in them begin and end, in their order."""
+    if b"\r" in data:  # rare, so all of them
+        ends = [match.end() for match in _EVENT.finditer(data)]
+        return list(zip([0, *ends], ends, strict=False))
+    found = set()
+    for mark in _MARKS:
+        at = data.find(mark)
+        while at >= 0:
+            end = data.find(_END, at) + len(_END)
+            before = data.rfind(_END, 0, at)
+            found.add((before + len(_END) if before >= 0 else 0, end))
+            at = data.find(mark, end)
+    return sorted(found)
 
 
 def _data_lines(text: bytes) -> list[bytes]:
