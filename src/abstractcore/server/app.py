@@ -8,6 +8,7 @@ from typing import Final
 
 from ..errors import AbstractCoreError
 from .asgi import JSON, ClientLeftError, Receive, Request, Scope, Send
+from .config import Limits
 from .errors import GatewayError, envelope, headers_of, status_of
 from .gateway import Gateway
 from .log import AccessLog, report_fault
@@ -29,6 +30,11 @@ class App:
         self.gateway = gateway
         self._log = log
         gateway.routes = ROUTES
+
+    @property
+    def limits(self) -> Limits:
+        """What the server in front of this has to hold requests to."""
+        return self.gateway.config.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""

@@ -46,6 +46,11 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     """What one client, or all of them, may take."""
 
     max_body_bytes: int = 32 * 1024 * 1024
+    """Of a request, pictures included."""
+    max_head_bytes: int = 64 * 1024
+    """Of a request's headers, about."""
+    request_seconds: float = 60.0
+    """Until a request has come as a whole."""
     max_in_flight: int = 4096
     """Requests at a time; further ones are answered 503 at once."""
     max_in_flight_per_key: int | None = None

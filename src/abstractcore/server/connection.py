@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from ..transport.outbox import Outbox
 from .asgi import LEAVING
+from .bounded import Bounded
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Bounded):
     """A connection of a client."""
 
     _leaving: Leaving | None = None
