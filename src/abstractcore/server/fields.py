@@ -36,5 +36,5 @@ out."""
 OPTIONS_OF: Final = {
     CHAT: OPTIONS
     | {"messages", "max_completion_tokens", "top_logprobs", "parallel_tool_calls", "chat_template_kwargs"},
-    TEXT: OPTIONS | {"prompt"},
+    TEXT: (OPTIONS | {"prompt"}) - {"tools", "tool_choice", "thinking", "system_prompt"},
 }

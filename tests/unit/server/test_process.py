@@ -82,8 +82,33 @@ def test_a_stop_lets_answers_end_then_tells_those_that_are_still_open(tmp_path: 
     assert "private" not in log
 
 
+def talk(sock: socket.socket, request: bytes) -> tuple[bytes, bytes]:
+    """Head and body of the answer to a request on an open connection."""
+    sock.sendall(request)
+    head, _, body = read_until(sock, b"\r\n\r\n").partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+    while len(body) < length and not request.startswith(b"HEAD"):
+        body += sock.recv(65536)
+    return head, body
+
+
+def http_as_clients_speak_it(port: int) -> None:
+    """All on one connection, which is kept."""
+    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+        head, body = talk(sock, b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (head[:12], body) == (b"HTTP/1.1 200", b"")
+        head, body = talk(sock, post + b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n3\r\n: }\r\n0\r\n\r\n')
+        assert (head[:12], b"(byte 6)" in body) == (b"HTTP/1.1 400", True)
+        head, _ = talk(sock, post + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert head == b"HTTP/1.1 100 Continue"
+        head, body = talk(sock, b"{}")
+        assert (head[:12], b"names no model" in body) == (b"HTTP/1.1 400", True)
+
+
 def test_a_stop_waits_for_an_answer_that_ends_in_time(tmp_path: Path, loopback: None) -> None:
     with Upstream() as upstream, serving(tmp_path, "--quiet", "--backend", f"vllm={upstream.url}") as gateway:
+        http_as_clients_speak_it(gateway.port)
         with ask(gateway.port) as sock:
             read_until(sock, b"Hi")
             gateway.process.send_signal(signal.SIGTERM)

@@ -12,39 +12,6 @@ from ..errors import GatewayError
 from ..fields import CHAT
 from .protocol import Wanted, decoded
 
-_Text = str | list[dict[str, Any]] | None
-
-
-class _Function(Struct):
-    name: str
-    arguments: str = "{}"
-
-
-class _Call(Struct):
-    function: _Function
-    id: str | None = None
-    type: str = "function"
-
-
-class _Message(Struct):
-    role: str
-    content: _Text = None
-    name: str | None = None
-    tool_calls: list[_Call] | None = None
-    tool_call_id: str | None = None
-
-
-class _ToolFunction(Struct):
-    name: str
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class _Tool(Struct):
-    function: _ToolFunction
-    type: Literal["function"] = "function"
-
 
 class _Named(Struct):
     name: str
@@ -57,8 +24,6 @@ class _NamedTool(Struct):
 
 class _JsonSchema(Struct):
     schema: dict[str, Any] | bool
-    name: str | None = None
-    strict: bool | None = None
 
 
 class _Format(Struct):
@@ -66,52 +31,20 @@ class _Format(Struct):
     json_schema: _JsonSchema | None = None
 
 
-class _StreamOptions(Struct):
-    include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
-
-
-_TYPES: Final[dict[str, Any]] = {
-    "messages": list[_Message],
-    "prompt": str | list[Any],
-    "temperature": float | None,
-    "top_p": float | None,
-    "top_k": int | None,
-    "min_p": float | None,
-    "presence_penalty": float | None,
-    "frequency_penalty": float | None,
-    "repetition_penalty": float | None,
-    "length_penalty": float | None,
-    "seed": int | None,
-    "stop": str | list[str] | None,
-    "n": int | None,
-    "best_of": int | None,
-    "max_tokens": int | None,
-    "max_completion_tokens": int | None,
-    "logprobs": bool | int | None,
-    "top_logprobs": int | None,
-    "tools": list[_Tool] | None,
-    "tool_choice": Literal["auto", "required", "none"] | _NamedTool | None,
-    "parallel_tool_calls": bool | None,
-    "response_format": _Format | None,
-    "structured_outputs": dict[str, Any] | None,
-    "guided_json": dict[str, Any] | str | bool | None,
-    "guided_regex": str | None,
-    "guided_choice": list[str] | None,
-    "guided_grammar": str | None,
-    "guided_structural_tag": dict[str, Any] | str | None,
-    "guided_json_object": bool | None,
-    "use_beam_search": bool | None,
-    "emulate": bool | None,
-    "on_cut": Literal["raise", "trim"] | None,
-    "thinking": bool | int | str | None,
-    "system_prompt": str | None,
-    "priority": int | None,
-    "chat_template_kwargs": dict[str, Any] | None,
-    "stream_options": _StreamOptions | None,
-    "user": str | None,
+_DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    name: msgspec.json.Decoder(kind)
+    for name, kind in {
+        "tool_choice": Literal["auto", "required", "none"] | _NamedTool | None,
+        "response_format": _Format | None,
+        "guided_json": dict[str, Any] | str | bool | None,
+        "guided_structural_tag": dict[str, Any] | str | None,
+        "guided_json_object": bool | None,
+        "on_cut": Literal["raise", "trim"] | None,
+        "thinking": bool | int | str | None,
+        "system_prompt": str | None,
+    }.items()
 }
-_DECODERS: Final = {name: msgspec.json.Decoder(kind) for name, kind in _TYPES.items()}
+"""Types of what is not only read but acted upon, where ``types`` leaves more open."""
 _PLAIN: Final = msgspec.json.Decoder()
 _SAME: Final = frozenset(
     {
