@@ -24,6 +24,7 @@ EXTRAS = [
     "huggingface",
     "local",
     "server",
+    "router",
     "deploy",
     "langchain",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -113,7 +114,7 @@ async def unload(gateway: Gateway, request: Request) -> None:
     failures = {row: error for row, error in outcomes.items() if isinstance(error, AbstractCoreError)}
     lacking = [row for row, error in failures.items() if _is_lacking(error)]
     if len(lacking) == len(outcomes):
-        raise next(iter(failures.values()))
+        raise GatewayError(failures[lacking[0]].message, status=404, code="adapter_error", why=failures[lacking[0]].why)
     real = {row: error for row, error in failures.items() if row not in lacking}
     if real:
         raise _partly(f"the adapter {name!r} is still loaded on {len(real)} of {len(outcomes)} replicas", name, real)
@@ -251,7 +252,11 @@ async def _on_each(backend: Backend, work: Work) -> dict[Replica, object]:
         except AbstractCoreError as error:
             return error
 
-    return dict(zip(rows, await asyncio.gather(*map(run, rows)), strict=True))
+    backend.loading_since = monotonic()
+    try:
+        return dict(zip(rows, await asyncio.gather(*map(run, rows)), strict=True))
+    finally:
+        backend.loading_since = None
 
 
 async def _roll_back(rows: Sequence[Replica], name: str) -> Mapping[Replica, AbstractCoreError]:

@@ -48,6 +48,8 @@ class Lease:
     """Why the replica was given up while it worked on this."""
     seen: int = 0
     """Parts of the answer that had come when it was looked at last."""
+    moved_at: float = field(default_factory=monotonic)
+    """When it began, or was seen to have moved on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,14 +121,20 @@ class Replica:
         """Whether any stream has moved on since this was asked last."""
         moved = False
         for lease in self.leases:
-            moved |= lease.seen != lease.request.parts
-            lease.seen = lease.request.parts
+            if lease.seen != lease.request.parts:
+                lease.seen, lease.moved_at, moved = lease.request.parts, monotonic(), True
         return moved
 
-    def cut_all(self, why: str) -> None:
-        """Gives up all that it works on: what was not begun is moved, what was ends with an error."""
+    def cut(self, why: str, *, still_for: float = 0.0) -> None:
+        """Gives up what it works on: what was not begun is moved, what was ends with an error.
+
+        Args:
+            why: The reason, for those who wait.
+            still_for: Seconds; only what has not moved on for so long.
+        """
+        until = monotonic() - still_for
         for lease in self.leases:
-            if lease.lost is None:
+            if lease.lost is None and lease.moved_at <= until:
                 lease.lost = why
                 lease.cut()
 
@@ -150,6 +158,11 @@ class Backend:
             raise ConfigurationError(
                 f"the backend {name!r} names no provider", hint=f'write provider = "vllm" below [backends.{name}]'
             )
+        if config.data_plane is not None and self.provider_name != "vllm":
+            raise ConfigurationError(
+                f"{config.data_plane} routes to vLLM servers only; the backend {name!r} is {self.provider_name}",
+                hint=f"remove data_plane below [backends.{name}]",
+            )
         self.in_process = get_provider_info(self.provider_name).in_process
         urls = [config.base_url] if config.base_url is None or isinstance(config.base_url, str) else config.base_url
         several = len(urls) > 1
@@ -162,6 +175,8 @@ class Backend:
         self.adapters: dict[str, str] = {}
         """Path by name, of those that clients had the gateway load."""
         self.adapters_lock = asyncio.Lock()
+        self.loading_since: float | None = None
+        """When a client began to have adapters loaded or unloaded, while that lasts."""
         self.front: Replica | None = None
         """A router that spreads requests over the replicas in our place."""
 
@@ -183,7 +198,7 @@ class Backend:
             GatewayError: None can take it; 503, with the reason and when to come again.
         """
         now = monotonic()
-        if self.front is not None and self.front.up and self.front not in tried:
+        if self.front is not None and self.front not in tried and self._front_takes(self.front, model):
             return self.front
         having = [row for row in self.replicas if row.serves(model)] or self.replicas
         left = [row for row in having if row not in tried]
@@ -197,6 +212,16 @@ class Backend:
             if index is not None:
                 return group[index]
         raise self._overloaded(alive, now)
+
+    def set_front(self, url: str) -> None:
+        """Has a router spread requests over the replicas."""
+        self.front = self._replica(url, _settings(self.config, several=True), PATIENCE)
+
+    def _front_takes(self, front: Replica, model: str | None) -> bool:
+        """Whether the router gets a request: it knows nothing of adapters that not all replicas have."""
+        able = [row for row in self.replicas if row.up]
+        full = all(self._standing(row).full for row in able) or front.in_flight >= self.config.max_in_flight * len(able)
+        return front.up and not full and all(row.serves(model) for row in able)
 
     def choose(self) -> Replica:
         """The server that gets the next request, for one that can't be moved to another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -37,6 +37,8 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """The same for requests that wait in the server, by its own count."""
     health_checks: bool = True
     """Whether replicas are looked at all the time, and those that don't answer get no requests. Clouds never are."""
+    data_plane: Literal["vllm-router"] | None = None
+    """What spreads requests over the replicas: the gateway itself, or a router that it starts."""
     patience_seconds: float | None = None
     """A server that generates nothing for so long, though it is asked to, is given up: by default after 5 seconds
     where there are replicas to go on, and after 60 where there is none."""

@@ -12,6 +12,7 @@ from ..wire.call import Timeouts
 from .backend import Backend
 from .catalog import Catalog, Target
 from .config import BackendConfig, GatewayConfig
+from .data_plane import FrontWatcher
 from .guard import Guard
 from .health_checks import watchers
 from .metrics import Metrics
@@ -55,7 +56,11 @@ class Gateway:
     def start(self) -> None:
         """Begins to look at the backends; in the running event loop, until ``close``."""
         found = [watcher for backend in self.backends.values() for watcher in watchers(backend, self._probes)]
-        self._watching = [asyncio.ensure_future(watcher.run()) for watcher in found]
+        fronts = [(backend, backend.front) for backend in self.backends.values() if backend.front is not None]
+        self._watching = [
+            *(asyncio.ensure_future(watcher.run()) for watcher in found),
+            *(asyncio.ensure_future(FrontWatcher(backend, front, self._probes).run()) for backend, front in fronts),
+        ]
 
     async def resolve(self, request: Request, model: str) -> Target:
         """Where a request for a model goes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -16,8 +16,8 @@ from ..errors import AbstractCoreError, AdapterError, ConnectionFailedError, Pro
 from ..providers import VLLMProvider
 from ..providers.endpoint import Endpoint
 from ..providers.vllm.load import read_load
+from ..transport import AsyncTransport
 from ..transport.aio import AsyncDriver
-from ..transport.http_async import AsyncHttpTransport
 from ..vllm_facts import SIGNS_OF_LIFE
 from ..wire.call import Answer, Call, Plan, Timeouts
 from ..wire.failure import read_failure
@@ -32,12 +32,14 @@ SAMPLE: Final = 1.0
 """Between two looks at the metrics, at least."""
 LIST: Final = 5.0
 """Between two looks at the models."""
-TOKEN_BUSY: Final = 2.0
+TOKEN_BUSY: Final = 1.0
 """Without a sign of life, before a server with requests of ours is asked for a token."""
-TOKEN_IDLE: Final = 4.0
+TOKEN_IDLE: Final = 3.0
 """The same for one without."""
 ASKING: Final = 2.0
 """For a list of models."""
+LOADING: Final = 60.0
+"""While an adapter is loaded an engine may stand still; for so long that is not held against it."""
 _QUICK: Final = Timeouts(connect=1.0, first_byte=2.0, idle=2.0, total=2.0)
 _PATIENT: Final = Timeouts(connect=1.0, first_byte=60.0, idle=60.0, total=60.0)
 
@@ -53,13 +55,22 @@ class Watcher:
         replica: The replica.
         endpoint: Where it is.
         transport: Sends the requests.
+        clock: Seconds from some time on.
     """
 
-    def __init__(self, backend: Backend, replica: Replica, endpoint: Endpoint, transport: AsyncHttpTransport) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        replica: Replica,
+        endpoint: Endpoint,
+        transport: AsyncTransport,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._backend = backend
         self._replica = replica
         self._endpoint = endpoint
         self._driver = AsyncDriver(transport)
+        self._now = clock
         self._token: asyncio.Task[None] | None = None
         self._token_at = float("-inf")
         self._unanswered_at: float | None = None
@@ -72,44 +83,51 @@ class Watcher:
         """Looks until it is cancelled."""
         try:
             while True:
-                await self._look()
+                await self.look()
                 try:
                     await asyncio.wait_for(self._replica.wake.wait(), TICK)
                 except TimeoutError:
                     continue
                 self._replica.wake.clear()
         finally:
-            if self._token is not None:
-                self._token.cancel()
+            self.close()
 
-    async def _look(self) -> None:
+    def close(self) -> None:
+        """Looks no more."""
+        if self._token is not None:
+            self._token.cancel()
+
+    async def look(self) -> None:
+        """Looks once."""
         replica, vitals = self._replica, self._replica.vitals
         reached = await self._reach()
-        now = monotonic()
-        if replica.streams_move():
+        now = self._now()
+        loading_since = self._backend.loading_since
+        quiet = loading_since is not None and now - loading_since < LOADING
+        if replica.streams_move() or quiet:
             vitals.sign(now)
         if reached:
             await self._sample(now)
             await self._list(now)
             self._ask(now)
-        self._judge(monotonic())
+        self._judge(self._now())
         self._tell()
 
     async def _reach(self) -> bool:
         """Whether something listens there, and says that it is well."""
-        vitals, asked_at = self._replica.vitals, monotonic()
+        vitals, asked_at = self._replica.vitals, self._now()
         try:
             answer = await self._get("/health")
         except ConnectionFailedError as error:
             self._unanswered_at = None
-            vitals.fall(monotonic(), error.message if not error.why else f"{error.message} ({error.why})")
+            vitals.fall(self._now(), error.message if not error.why else f"{error.message} ({error.why})")
             return False
         except ProviderError:
             self._unanswered_at = self._unanswered_at or asked_at
             return False
         self._unanswered_at = None
         if answer.status >= 500:
-            vitals.fall(monotonic(), f"its /health answers {answer.status}")
+            vitals.fall(self._now(), f"its /health answers {answer.status}")
             return False
         return True
 
@@ -127,7 +145,7 @@ class Watcher:
         replica.busy, replica.ours_then = read_load(answer.body), replica.in_flight
         figures = signs_of_life(read_totals(answer.body))
         if self._figures and figures != self._figures:
-            replica.vitals.sign(monotonic())
+            replica.vitals.sign(self._now())
         self._figures = figures
 
     async def _list(self, now: float) -> None:
@@ -156,14 +174,14 @@ class Watcher:
             answer = await self._driver.run(one_token(self._endpoint, model or ""))
             if answer.status >= 500:
                 said = read_failure(answer.body).message
-                vitals.fall(monotonic(), f"it answers a request for one token with {answer.status}: {said}")
+                vitals.fall(self._now(), f"it answers a request for one token with {answer.status}: {said}")
                 return
             if vitals.state is not State.UP:
-                await self._settle(monotonic())
+                await self._settle(self._now())
         except AbstractCoreError as error:
             vitals.why = error.message  # whether it is down, the next look says
             return
-        vitals.rise(monotonic())
+        vitals.rise(self._now())
 
     async def _settle(self, now: float) -> None:
         """Asks what it has, and loads again what it lost in a restart."""
@@ -187,7 +205,7 @@ class Watcher:
             silence = now - max(asked_at, vitals.signed_at)
             vitals.fall(now, f"it is frozen: asked for one token, it has generated nothing for {silence:.0f} s")
         if self._replica.leases and vitals.hopeless(now):
-            self._replica.cut_all(vitals.why or "")
+            self._replica.cut(vitals.why or "")
 
     def _tell(self) -> None:
         """Logs that the replica came or went."""
@@ -244,7 +262,7 @@ def _once(call: Call) -> Plan[Answer]:
     return answer
 
 
-def watchers(backend: Backend, transport: AsyncHttpTransport) -> list[Watcher]:
+def watchers(backend: Backend, transport: AsyncTransport) -> list[Watcher]:
     """Those of a backend: one for each vLLM server."""
     if not backend.config.health_checks or backend.provider_name != "vllm":
         return []

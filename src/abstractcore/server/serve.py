@@ -33,12 +33,14 @@ def serve(config: GatewayConfig) -> None:
         raise MissingExtraError("the gateway needs uvicorn", hint='pip install "abstractcore[server]"') from error
     from .app import App
     from .connection import Connection
+    from .data_plane import data_planes
     from .gateway import Gateway
     from .log import AccessLog
 
     check_config(config)
+    gateway = Gateway(config)
     settings = uvicorn.Config(
-        App(Gateway(config), None if config.quiet else AccessLog()),
+        App(gateway, None if config.quiet else AccessLog()),
         host=config.host,
         port=config.port,
         http=Connection,
@@ -51,7 +53,8 @@ def serve(config: GatewayConfig) -> None:
         timeout_graceful_shutdown=config.grace_seconds,
     )
     try:
-        _server_class()(settings).run()
+        with data_planes(gateway.backends.values(), config.port):
+            _server_class()(settings).run()
     except SystemExit as error:  # uvicorn's own way to say that it could not bind
         raise ConfigurationError(f"the gateway could not start on {config.host}:{config.port}") from error
 

@@ -21,8 +21,10 @@ async def health(_: Gateway, request: Request) -> None:
 async def ready(gateway: Gateway, request: Request) -> None:
     """Whether a request could be answered now."""
     listings = await gateway.catalog.listings()
-    able = [name for name, listing in listings.items() if listing.models]
+    ups = {name: any(row.up for row in backend.replicas) for name, backend in gateway.backends.items()}
+    able = [name for name, listing in listings.items() if listing.models and ups[name]]
     reasons = {name: _message(row.error) for name, row in listings.items() if row.error}
+    reasons |= {name: gateway.backends[name].replicas[0].vitals.why for name, is_up in ups.items() if not is_up}
     status = 200 if able else 503
     # Names and addresses of what is inside are not for everybody who may ask.
     insides = {"backends": able, "errors": reasons} if gateway.guard.knows(request) else {}
