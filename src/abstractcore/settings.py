@@ -65,6 +65,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "huggingface.token", None, ("HF_TOKEN", "HUGGINGFACE_TOKEN"), "Token for the Hugging Face hub.", secret=True
     ),
+    Setting("serve.host", "127.0.0.1", ("ABSTRACTCORE_HOST",), "Address that the gateway serves on."),
+    Setting("serve.port", "8080", ("ABSTRACTCORE_PORT",), "Port that the gateway serves on."),
+    Setting("serve.keys", None, ("ABSTRACTCORE_KEYS",), "File with the keys of the gateway's clients."),
+    Setting(
+        "serve.allow_open", None, ("ABSTRACTCORE_ALLOW_OPEN",), "Anything here lets the gateway serve without keys."
+    ),
     Setting("cache.dir", None, ("ABSTRACTCORE_CACHE",), "Folder for downloaded servers and models."),
 )
 TABLE: Final[dict[str, Setting]] = {row.name: row for row in SETTINGS}

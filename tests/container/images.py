@@ -96,7 +96,11 @@ def _wheels() -> Path:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted: list[str] = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    wanted: list[str] = [
+        *project["build-system"]["requires"],
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["server"],
+    ]
     folder = cache_dir() / "tests" / f"wheels-{_digest(part.encode() for part in (*wanted, sys.version))}"
     with locked(folder.with_name(".wheels.lock")):
         if not folder.exists():

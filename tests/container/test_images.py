@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.container.conftest import Containers
 from tests.container.daemon import Docker
 
+READ = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/{path}').read().decode())"
+
 
 def test_the_client_image_has_the_command_and_no_root(docker: Docker, client_image: str) -> None:
     said = docker("run", "--rm", "--network", "none", client_image, "sh", "-c", "id -u; abstractcore --version")
@@ -15,7 +17,7 @@ def test_the_client_image_has_no_secret_and_no_pip_cache(docker: Docker, client_
     assert "KEY" not in docker("image", "inspect", "--format", "{{.Config.Env}}", client_image)
 
 
-def test_the_page_of_the_client_is_healthy_and_names_its_server(
+def test_the_client_serves_the_chat_page_and_says_why_its_server_is_not_ready(
     docker: Docker, containers: Containers, client_image: str
 ) -> None:
     name = containers.start(
@@ -31,7 +33,7 @@ def test_the_page_of_the_client_is_healthy_and_names_its_server(
         ),
     )
     docker.wait(name, "healthy", limit=60)
-    code = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/').read().decode())"
-    assert "http://vllm-server:8000/v1" in docker("exec", name, "python3", "-c", code)
+    assert "<title>" in docker("exec", name, "python3", "-c", READ.format(path=""))
+    assert '"vllm"' in docker("exec", name, "python3", "-c", READ.format(path="providers"))
     docker("stop", "--time", "30", name)
     assert docker.inspect(name)["State"]["ExitCode"] == 0  # it ended when it was asked to

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--host", help="Address to serve on.  [default: 127.0.0.1]")
+@click.option("--host", help="Address to serve on.  [default: ABSTRACTCORE_HOST, else 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to serve on.  [default: 8080]")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Backends, aliases, keys and limits, in TOML.")
 @click.option(
     "--backend",
     "backends",
     multiple=True,
-    metavar="NAME=URL[,URL...]",
-    help="A provider and where its servers are, such as vllm=http://localhost:8000.",
+    metavar="NAME[=URL,...]",
+    help="A provider, and where its servers are if not where its settings say: vllm=http://localhost:8000.",
 )
 @click.option("--alias", "aliases", multiple=True, metavar="NAME=BACKEND/MODEL", help="A short name for a model.")
 @click.option("--keys", help="File with the keys of clients.")
@@ -39,13 +39,13 @@ def serve(
     quiet: bool,
 ) -> None:
     """Serve all backends behind one OpenAI-compatible address, with a chat page."""
-    from ..server.config import BackendConfig, GatewayConfig, read_config
+    from ..server.config import BackendConfig, read_config
     from ..server.serve import serve as run
 
-    config = read_config(file) if file else GatewayConfig()
+    config = read_config(file)
     for text in backends:
-        name, urls = _pair(text, "--backend")
-        config.backends[name] = BackendConfig(base_url=urls.split(","))
+        name, _, urls = text.partition("=")
+        config.backends[name] = BackendConfig(base_url=urls.split(",") if urls else None)
     for text in aliases:
         name, target = _pair(text, "--alias")
         config.aliases[name] = target

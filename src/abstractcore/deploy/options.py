@@ -51,6 +51,8 @@ class LaunchOptions:
     """A port of the host that leads to the server; only on a network of its own."""
     publish_client: Port | None = None
     """The same for the client's page."""
+    client_keys: PurePosixPath | None = None
+    """Keys of those who may use the client's gateway; needed where it is published beyond this machine."""
     gpu_ids: tuple[str, ...] = ()
     """Indexes or UUIDs; all GPUs when empty."""
     p2p: P2p = "auto"

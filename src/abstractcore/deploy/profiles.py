@@ -40,6 +40,7 @@ ANY: Final = "0.0.0.0"  # noqa: S104 - in a network of the deployment's own
 STACK: Final = 64 * 2**20
 KEY: Final = f"{SECRETS}/vllm-api-key"
 TOKEN: Final = f"{SECRETS}/hf-token"
+CLIENT_KEYS: Final = f"{SECRETS}/gateway-keys"
 SOCKET_FOLDER: Final = "/run/vllm"
 SOCKET: Final = f"{SOCKET_FOLDER}/vllm.sock"
 CACHE: Final = "/var/tmp"  # noqa: S108 - see _caches
@@ -281,10 +282,18 @@ def _client(options: LaunchOptions, given: Given) -> ContainerSpec:
     network = _client_network(options)
     is_apart = network not in {"host", "none"}
     environment = {"VLLM_BASE_URL": base_url(options), KEY_VARIABLE: KEY, "ABSTRACTCORE_MODEL": served_name(options)}
+    if is_apart:
+        environment["ABSTRACTCORE_HOST"] = ANY
+    if options.client_keys:
+        environment["ABSTRACTCORE_KEYS"] = CLIENT_KEYS
+        mounts.append(Mount(str(options.client_keys), CLIENT_KEYS, read_only=True))
+    elif is_apart:
+        # Nobody is on this network but the server; a published port is bound to loopback, or refused without keys.
+        environment["ABSTRACTCORE_ALLOW_OPEN"] = "1"
     return ContainerSpec(
         name=container_name(options, CLIENT),
         image=options.client_image or "",
-        environment=environment | ({"ABSTRACTCORE_HOST": ANY} if is_apart else {}),
+        environment=environment,
         network=network,
         aliases=(CLIENT,) if is_apart else (),
         ports=(options.publish_client,) if options.publish_client else (),

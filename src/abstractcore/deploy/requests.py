@@ -117,6 +117,13 @@ def _check_network(options: LaunchOptions) -> None:
 
 
 def _check_exposure(plan: Plan, options: LaunchOptions) -> None:
+    page = options.publish_client
+    if page and not page.address.startswith(_LOOPBACK) and not options.client_keys:
+        raise ConfigurationError(
+            f"the client's gateway would answer everybody who reaches {page.address}:{page.host}",
+            why="it is published beyond this machine, and no keys were given",
+            hint="abstractcore keys add NAME --keys FILE, then --client-keys FILE",
+        )
     addresses = [options.bind] + [port.address for port in (options.publish,) if port]
     is_open = any(not address.startswith(_LOOPBACK) for address in addresses)
     if is_open and exposure(plan.version) == "refuse":

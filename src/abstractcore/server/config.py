@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..errors import ConfigurationError
+from ..settings import resolve
 
 DEFAULT_PORT: Final = 8080
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -90,17 +91,25 @@ class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """Write no line for each request."""
 
 
-def read_config(path: Path) -> GatewayConfig:
-    """Reads a configuration file.
+def read_config(path: Path | None) -> GatewayConfig:
+    """Reads a configuration file; what it does not say is taken from the settings (``serve.host`` and the like).
 
     Raises:
         ConfigurationError: It can't be read, or something in it makes no sense; names the place.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8")) if path else {}
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} can't be read", why=str(error)) from error
-    return config_of(data, str(path))
+    return config_of(_from_settings() | data, str(path or "the settings"))
+
+
+def _from_settings() -> dict[str, Any]:
+    given = {name: resolve(f"serve.{name}") for name in ("host", "port", "keys", "allow_open")}
+    data: dict[str, Any] = {name: row.value for name, row in given.items() if row.value}
+    if not data["port"].isdigit():
+        raise ConfigurationError(f"{given['port'].origin} is {data['port']!r}, which is no port")
+    return data | {"port": int(data["port"]), "allow_open": "allow_open" in data}
 
 
 def config_of(data: dict[str, Any], origin: str) -> GatewayConfig:

@@ -85,6 +85,26 @@ def test_a_sealed_client_has_a_network_only_for_its_own_page() -> None:
     assert found.client.environment["ABSTRACTCORE_HOST"] == "0.0.0.0"
 
 
+def test_the_gateway_of_the_client_is_open_only_where_nobody_else_is() -> None:
+    host, private = deployed("host").client, deployed("private", publish_client=Port(8080, 8080)).client
+    assert host is not None
+    assert private is not None
+    assert "ABSTRACTCORE_ALLOW_OPEN" not in host.environment, "on the host's network it serves loopback"
+    assert private.environment["ABSTRACTCORE_ALLOW_OPEN"] == "1"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_keys_of_the_gateways_users_are_a_file_of_the_client_alone(profile: Profile) -> None:
+    file = PurePosixPath("/home/ada/gateway-keys.toml")
+    found = deployed(profile, client_keys=file)
+    assert found.client is not None
+    (mount,) = [mount for mount in found.client.mounts if mount.source == str(file)]
+    assert mount.read_only
+    assert found.client.environment["ABSTRACTCORE_KEYS"] == mount.target
+    assert "ABSTRACTCORE_ALLOW_OPEN" not in found.client.environment
+    assert all(mount.source != str(file) for mount in found.server.mounts)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_nobody_is_root_or_can_become_it(profile: Profile) -> None:
     for spec in deployed(profile).containers:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from abstractcore.deploy.container import Port
@@ -98,3 +100,11 @@ def test_flags_are_held_against_the_planned_release() -> None:
     assert "--swap-space" in deployed(gpus="2xV100-16GB", vllm_args=("--swap-space", "4")).server.command
     found = deployed(vllm_args=("--enable-auto-tool-choice", "--tool-call-parser", "hermes"), weights=FOLDER)
     assert found.server.command[-3:] == ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+
+
+def test_a_gateway_beyond_this_machine_needs_keys() -> None:
+    port = Port(8080, 8080, "0.0.0.0")
+    error = refusal("private", publish_client=port)
+    assert error.message == "the client's gateway would answer everybody who reaches 0.0.0.0:8080"
+    assert "--client-keys" in (error.hint or "")
+    assert deployed("private", publish_client=port, client_keys=PurePosixPath("/k")).client
