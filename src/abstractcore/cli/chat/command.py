@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,18 +59,19 @@ def chat(
     screen = Screen(sys.stdout, sys.stderr, live=live, colour=live and not os.environ.get("NO_COLOR"))
     llm = connect(provider, model, base_url, wait)
     given = {name: value for name, value in answer_options(**options).items() if value is not None}
-    with llm, _warnings_said(screen), quiet() if live else nullcontext():
-        conversation = Conversation(llm, given, stream=live if stream is None else stream)
-        _meet(conversation, screen, live=live)
+    conversation = Conversation(llm, given, stream=live if stream is None else stream)
+    with closing(conversation), _warnings_said(screen), quiet() if live else nullcontext():
+        editor = Editor(conversation, Inputs(secrets=known_secrets())) if live else None
+        meet(conversation, screen, live=live)
         if saved is not None:
             screen.say(load(conversation, str(saved)))
-        if live:
-            _talk(conversation, screen)
+        if editor is not None:
+            _talk(conversation, screen, editor)
         else:
             _read_through(conversation, screen, sys.stdin)
 
 
-def _meet(conversation: Conversation, screen: Screen, *, live: bool) -> None:
+def meet(conversation: Conversation, screen: Screen, *, live: bool) -> None:
     """Finds out who answers; who sits at a terminal may choose among several models."""
     try:
         conversation.meet()
@@ -86,9 +87,8 @@ def _meet(conversation: Conversation, screen: Screen, *, live: bool) -> None:
         screen.say(f"{conversation.introduction()}\n{WELCOME}")
 
 
-def _talk(conversation: Conversation, screen: Screen) -> None:
+def _talk(conversation: Conversation, screen: Screen, editor: Editor) -> None:
     """The conversation with a person: errors are shown, and it goes on."""
-    editor = Editor(conversation, Inputs(secrets=known_secrets()))
     if editor.trouble:
         screen.say(f"what is typed is not kept: {editor.trouble}")
     for text in _typed(editor, screen):

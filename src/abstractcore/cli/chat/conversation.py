@@ -90,6 +90,10 @@ class Conversation:
         self.options.pop(ADAPTER, None)
         self.figures, self.context_length = Figures(), found.context_length
 
+    def close(self) -> None:
+        """Lets go of whom one talks to."""
+        self.llm.close()
+
     def ask(self, text: str) -> Generator[GenerateResponse]:
         """The chunks of an answer, or the whole of it; closing the generator aborts it on the server.
 

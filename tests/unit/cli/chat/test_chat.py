@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from abstractcore.errors import ConnectionFailedError
-from abstractcore.testing import Reply
+from abstractcore import VLLMProvider
+from abstractcore.cli.chat.command import meet
+from abstractcore.cli.chat.commands import execute
+from abstractcore.cli.chat.conversation import Conversation
+from abstractcore.cli.chat.lines import Order
+from abstractcore.cli.chat.screen import Screen
+from abstractcore.errors import ConnectionFailedError, ModelNotFoundError
+from abstractcore.testing import FakeServer, Reply
 from tests.unit.cli.test_main import CHAT, Outcome, Shell, answer, streamed
 
 MODELS = "GET /v1/models"
@@ -94,6 +101,23 @@ def test_a_model_that_is_not_served_is_said_at_once(run: Shell) -> None:
     assert (outcome.code, outcome.out) == (1, "")
     assert "served here: m" in outcome.err
     assert run.server.sent == []
+
+
+def several(*names: str) -> Conversation:
+    """A conversation with a server that has several models, of which none was named."""
+    rows = [{"id": name, "root": name} for name in names]
+    llm = VLLMProvider(**FakeServer({MODELS: Reply.json({"data": rows})}).transports)
+    return Conversation(llm, {}, stream=True)
+
+
+def test_a_person_may_choose_among_several_models(capsys: pytest.CaptureFixture[str]) -> None:
+    conversation = several("a", "b")
+    meet(conversation, Screen(sys.stdout, sys.stderr, live=True, colour=False), live=True)
+    assert "/model NAME; served here: a, b" in capsys.readouterr().err
+    execute(conversation, Order("model", "b"))
+    assert conversation.llm.model == "b"
+    with pytest.raises(ModelNotFoundError):
+        meet(several("a", "b"), Screen(sys.stdout, sys.stderr, live=False, colour=False), live=False)
 
 
 def test_a_warning_is_a_remark(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
