@@ -66,10 +66,8 @@ class Server:
     def ask(self, probe: Probe, timeout: float = TIMEOUT) -> tuple[dict[str, Any], list[bytes]]:
         """Send a probe; the exchange without its answer's body, and the body as it was cut into HTTP chunks."""
         headers = {"content-type": "application/json", **({} if probe.needs_key else self._key), **probe.headers}
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        connection, answer = self.begin(probe, timeout)
         try:
-            connection.request(probe.method, probe.path, probe.body, headers)
-            answer = connection.getresponse()
             chunks = list(_chunks(answer)) if answer.chunked else [answer.read()]
         finally:
             connection.close()
@@ -79,6 +77,15 @@ class Server:
             "headers": {name.lower(): value for name, value in answer.getheaders()},
         }
         return exchange, chunks
+
+    def begin(
+        self, probe: Probe, timeout: float = TIMEOUT
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a probe over a connection of its own, and read the head of the answer."""
+        headers = {"content-type": "application/json", **({} if probe.needs_key else self._key), **probe.headers}
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        connection.request(probe.method, probe.path, probe.body, headers)
+        return connection, connection.getresponse()
 
     def get(self, path: str) -> Any:
         """The JSON at a path."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 VLLM: Final = Path(__file__).parent / "vllm"
 TOOLS: Final = VLLM.with_name("tools")
 OLLAMA: Final = VLLM.with_name("ollama")
+GATEWAY: Final = VLLM.with_name("gateway")
 VERSIONS: Final = ("0.8.5", "0.10.2", "0.11.0", "0.12.0", "0.13.0", "0.16.0", "0.24.0", "0.32.0")
 """The recorded releases, oldest first."""
 
@@ -96,6 +97,17 @@ def recorded_stream(name: str, version: str = "0.32.0") -> RecordedStream:
         chunks.append(body[start : start + size])
         start += size
     return RecordedStream(_request(head["request"]), head["status"], head["headers"], tuple(chunks))
+
+
+def gateway_stream(name: str) -> tuple[Request, tuple[bytes, ...], bool]:
+    """A request for a response or a message, the chunks of its streamed answer, and whether the server cut it."""
+    head = json.loads((GATEWAY / "streams.json").read_text(encoding="utf-8"))[name]
+    body = (GATEWAY / f"{name}.sse").read_bytes()
+    chunks, start = [], 0
+    for size in head["chunk_sizes"]:
+        chunks.append(body[start : start + size])
+        start += size
+    return Request("POST", head["path"], {}, json.dumps(head["body"]).encode()), tuple(chunks), head["cut"]
 
 
 def stream_names(version: str = "0.32.0") -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from ..wire.closed_schema import closed
 from ..wire.openai import Completion
 from .draft import Draft
 from .emulation import as_schema, ask_by_schema
-from .endpoint import checked
+from .endpoint import Endpoint, checked
 from .exchange import Job, read
 from .http_provider import HttpProvider
 from .request import GenerateOptions, build_request
@@ -55,6 +55,9 @@ class AnthropicProvider(HttpProvider):
         }
     )  # fmt: skip
     down_hint = "curl https://api.anthropic.com    (another server: set ANTHROPIC_BASE_URL, or pass base_url)"
+
+    def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
+        return (self._endpoint,) if path.startswith("/v1/messages") else ()
 
     def _headers(self, key: str | None) -> Mapping[str, str]:
         headers = {"anthropic-version": VERSION}

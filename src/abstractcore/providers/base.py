@@ -74,11 +74,12 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         """Where requests in OpenAI's protocol can be passed on as they are; none if it speaks another."""
         return ()
 
-    async def aknown_fields(self, path: str, endpoint: Endpoint) -> frozenset[str] | None:
-        """The fields of a request that the backend is known to read, for those who pass requests on.
+    def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
+        """Where requests for a path, such as ``/v1/responses``, can be passed on as they are; none if nowhere."""
+        return () if path.startswith("/v1/messages") else self.openai_endpoints
 
-        ``None`` if the backend has no such path, or does not say what it reads.
-        """
+    async def aknown_fields(self, path: str, endpoint: Endpoint) -> frozenset[str] | None:
+        """The fields that the backend reads in requests for a path; ``None`` if it has none such, or does not say."""
         return await self._arun(self._plan_known_fields(path, endpoint))
 
     def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
@@ -306,19 +307,19 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
     @abstractmethod
     def _plan_model_info(self, model: str | None) -> Plan[ModelInfo]: ...
 
-    def embed(self, text: str | Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in their order.
+    def embed(self, text: str | Sequence[str], *, model: str | None = None) -> list[list[float]]:
+        """One vector for each text, in their order, of ``model`` or else of the provider's own.
 
         Raises:
             UnsupportedFeatureError: The model makes no embeddings.
         """
-        return self._run(self._plan_embed([text] if isinstance(text, str) else list(text)))
+        return self._run(self._plan_embed([text] if isinstance(text, str) else list(text), model))
 
-    async def aembed(self, text: str | Sequence[str]) -> list[list[float]]:
+    async def aembed(self, text: str | Sequence[str], *, model: str | None = None) -> list[list[float]]:
         """Like ``embed``."""
-        return await self._arun(self._plan_embed([text] if isinstance(text, str) else list(text)))
+        return await self._arun(self._plan_embed([text] if isinstance(text, str) else list(text), model))
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         feature = Capability.EMBEDDINGS
         raise UnsupportedFeatureError(f"{self.provider} can't do {feature}", feature=feature, provider=self.provider)
         yield  # a plan, like the others; unreachable

@@ -14,6 +14,7 @@ from ..wire.call import Plan, StreamPlan
 from ..wire.openai_protocol import OPENAI
 from . import exchange, openai_api, readiness
 from .base import Provider
+from .documented import DOCUMENTED
 from .draft import Draft
 from .endpoint import Endpoint, base_url_of
 from .exchange import Job
@@ -98,8 +99,9 @@ class HttpProvider(Provider):
         return (self._endpoint,) if self.protocol is OPENAI else ()
 
     def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
-        is_chat = self.protocol is OPENAI and path == "/v1/chat/completions"
-        return self.known_fields | OPTION_FIELDS if is_chat else None
+        if path == "/v1/chat/completions":
+            return self.known_fields | OPTION_FIELDS if self.protocol is OPENAI else None
+        return DOCUMENTED.get(path)
         yield  # a plan, like the others; unreachable
 
     def _headers(self, key: str | None) -> Mapping[str, str]:

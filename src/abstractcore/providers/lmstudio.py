@@ -42,6 +42,9 @@ class LMStudioProvider(OpenAICompatibleProvider):
     tools_by_name = False
     down_hint = "start its server: lms server start"
 
+    def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
+        return (self._endpoint,)
+
     def _plan_models(self) -> Plan[list[ModelInfo]]:
         """From LM Studio's own lists, which know what is loaded and how long the context is; else from OpenAI's."""
         for path, read in LISTS:

@@ -60,11 +60,11 @@ class OpenAICompatibleProvider(HttpProvider):
         shape_tools(draft, strict=self.strict_tools, strict_rules=self.strict_rules, by_name=self.tools_by_name)
         shape_thinking(draft)
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         if support(self.provider, Capability.EMBEDDINGS) is How.UNSUPPORTED:
             return (yield from super()._plan_embed(texts))
         self._check_key()
-        model = yield from self._plan_model(None)
+        model = yield from self._plan_model(model)
         return (yield from openai_api.embed(self._endpoint, model, texts)) if texts else []
 
 

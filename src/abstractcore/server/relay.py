@@ -126,6 +126,19 @@ class Relay:
         finally:
             exchange.close()
 
+    async def fetch(self, endpoint: Endpoint, path: str, limits: Timeouts) -> bytes:
+        """A small answer that the gateway itself wants to know.
+
+        Raises:
+            ProviderError: The backend did not deliver.
+        """
+        call = Call("GET", endpoint.root + path, endpoint.headers, timeouts=limits)
+        exchange = await self._open(endpoint, call)
+        exchange.close()
+        if not 200 <= exchange.answer.status < 300:
+            raise failed(endpoint, call, exchange.answer, exchange.answer.body)
+        return exchange.answer.body
+
     async def _copy(self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch) -> None:
         read, feed, write = exchange.read, watch.feed, request.write
         while data := await read():

@@ -7,14 +7,18 @@ from typing import Final
 from . import about, adapters
 from .chat import spec
 from .chat.serving import CHAT, TEXT, completions
+from .messages import serving as messages
 from .models import list_models, show_model
 from .pages import show
+from .responses import serving as responses
 from .route import Route
 from .status import health, providers, ready
 
 ROUTES: Final = (
     Route("POST", CHAT, completions, "Answer a chat.", spec=spec.CHAT),
     Route("POST", TEXT, completions, "Continue a text.", spec=spec.TEXT),
+    *responses.ROUTES,
+    *messages.ROUTES,
     Route("GET", "/v1/models", list_models, "List models, adapters under their parents.", spec=about.MODELS),
     Route("GET", "/v1/models/*", show_model, "Show one model.", spec=about.MODEL),
     Route("POST", adapters.LOAD, adapters.load, "Load a LoRA adapter on all replicas.", spec=adapters.LOADING),

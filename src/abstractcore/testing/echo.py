@@ -173,7 +173,7 @@ class EchoProvider(Provider):
         return
         yield  # a plan, like the others; unreachable
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         return [_embedding(text) for text in texts]
         yield  # a plan, like the others; unreachable
 

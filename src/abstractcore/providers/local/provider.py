@@ -162,10 +162,10 @@ class LocalProvider(HttpProvider):
         body = {"model": (yield from self._plan_model(None)), "tokens": list(tokens)}
         return (yield from self._plan_asked(f"{self._endpoint.root}/detokenize", body, read_text))
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         if support(self.engine or self.provider, Capability.EMBEDDINGS) is Support.UNSUPPORTED:
             raise refusal(self.provider, Capability.EMBEDDINGS)
-        body = {"model": (yield from self._plan_model(None)), "input": texts}
+        body = {"model": (yield from self._plan_model(model)), "input": texts}
         vectors, _ = yield from self._plan_asked(f"{self.base_url}/embeddings", body, read_embeddings)
         return vectors
 

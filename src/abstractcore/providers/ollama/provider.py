@@ -198,10 +198,10 @@ class OllamaProvider(HttpProvider):
     def _plan_health(self, timeout: float) -> Plan[dict[str, Any]]:
         return readiness.health(self._endpoint, timeout, lambda endpoint: self._plan_models(), self.ready_path)
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         if not texts:
             return []
-        model = yield from self._plan_model(None)
+        model = yield from self._plan_model(model)
         call = self._endpoint.post(f"{self.base_url}/api/embed", {"model": model, "input": texts, "truncate": False})
         try:
             answer = yield from checked(self._endpoint, call, model=model)

@@ -16,12 +16,6 @@ Surface: TypeAlias = Literal["chat", "completions"]
 Spelling: TypeAlias = Literal["structured_outputs", "guided", "both"]
 
 _SCHEMA_OF: Mapping[Surface, str] = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
-_SCHEMA_AT: Mapping[str, str] = {
-    "/v1/chat/completions": "ChatCompletionRequest",
-    "/v1/completions": "CompletionRequest",
-    "/v1/responses": "ResponsesRequest",
-    "/v1/messages": "AnthropicMessagesRequest",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +27,7 @@ class Dialect:
         basis: Where the knowledge comes from.
         fields: Names of the schema's request fields, by schema; empty without a schema.
         paths: The server's paths; empty without a schema.
+        requests: The schemas that the JSON sent to a path may have, by path.
         assumed: The spelling of constraints where neither schema nor version is known; ``None`` if none binds.
         probed: Whether ``assumed`` was seen to bind, or not to (see ``probe``).
     """
@@ -41,6 +36,7 @@ class Dialect:
     basis: Basis = "unknown"
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
+    requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     assumed: Spelling | None = "both"
     probed: bool = False
 
@@ -75,8 +71,9 @@ class Dialect:
         return None if names is None else name in names
 
     def fields_of(self, path: str) -> frozenset[str] | None:
-        """The fields that the request schema of a path lists; ``None`` if there is no such schema."""
-        return self.fields.get(_SCHEMA_AT.get(path, ""))
+        """The fields that the request schemas of a path list; ``None`` if there is no such schema."""
+        schemas = [self.fields[name] for name in self.requests.get(path, ()) if name in self.fields]
+        return frozenset().union(*schemas) if schemas else None
 
     def lists(self, schema: str, name: str) -> bool | None:
         """The same for a schema by its name."""
@@ -102,9 +99,35 @@ class _Components(msgspec.Struct):
     schemas: dict[str, _Schema] = msgspec.field(default_factory=dict)
 
 
+class _Body(msgspec.Struct):
+    ref: str = msgspec.field(default="", name="$ref")
+    any_of: list[_Body] = msgspec.field(default_factory=list, name="anyOf")
+
+
+class _Media(msgspec.Struct):
+    body: _Body = msgspec.field(default_factory=_Body, name="schema")
+
+
+class _Sent(msgspec.Struct):
+    content: dict[str, _Media] = msgspec.field(default_factory=dict)
+
+
+class _Operation(msgspec.Struct):
+    sent: _Sent = msgspec.field(default_factory=_Sent, name="requestBody")
+
+
+class _Path(msgspec.Struct):
+    post: _Operation = msgspec.field(default_factory=_Operation)
+
+    def schemas(self) -> tuple[str, ...]:
+        """Names of the schemas that the JSON sent here may have."""
+        body = self.post.sent.content.get("application/json", _Media()).body
+        return tuple(each.ref.rpartition("/")[2] for each in (body, *body.any_of) if each.ref)
+
+
 class _Document(msgspec.Struct):
     components: _Components = msgspec.field(default_factory=_Components)
-    paths: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    paths: dict[str, _Path] = msgspec.field(default_factory=dict)
 
 
 class _Version(msgspec.Struct):
@@ -131,10 +154,12 @@ def read_dialect(version: str | None, openapi: bytes | None) -> Dialect:
     except UNREADABLE:
         document = _Document()
     fields = {name: frozenset(schema.properties) for name, schema in document.components.schemas.items()}
+    paths = frozenset(document.paths)
+    requests = {path: row.schemas() for path, row in document.paths.items()}
     if not any(name in fields for name in _SCHEMA_OF.values()):
         basis: Basis = "version" if version and parse_version(version) else "unknown"
-        return Dialect(version, basis, fields, frozenset(document.paths))  # of a pooling model, or of no vLLM
-    return Dialect(version, "schema", fields, frozenset(document.paths))
+        return Dialect(version, basis, fields, paths, requests)  # of a pooling model, or of no vLLM
+    return Dialect(version, "schema", fields, paths, requests)
 
 
 def unknown_fields(dialect: Dialect, surface: Surface, body: Mapping[str, Any]) -> list[str] | None:

@@ -63,10 +63,10 @@ class PoolingMethods(ServerMethods):
         """Like ``rerank``."""
         return await self._arun(self._plan_rerank(query, list(documents), top_n))
 
-    def _plan_embed(self, texts: list[str]) -> Plan[list[list[float]]]:
+    def _plan_embed(self, texts: list[str], model: str | None = None) -> Plan[list[list[float]]]:
         if not texts:
             return []
-        vectors, _usage = yield from self._plan_pooled("/v1/embeddings", {"input": texts}, read_embeddings)
+        vectors, _usage = yield from self._plan_pooled("/v1/embeddings", {"input": texts}, read_embeddings, model)
         return vectors
 
     def _plan_score(self, text: str, texts: str | Sequence[str]) -> Plan[list[float]]:
@@ -83,10 +83,12 @@ class PoolingMethods(ServerMethods):
             body["top_n"] = top_n
         return (yield from self._plan_pooled("/v1/rerank", body, partial(read_ranking, documents=documents)))
 
-    def _plan_pooled(self, path: str, body: Mapping[str, Any], reader: Callable[[bytes], T]) -> Plan[T]:
+    def _plan_pooled(
+        self, path: str, body: Mapping[str, Any], reader: Callable[[bytes], T], model: str | None = None
+    ) -> Plan[T]:
         def at(endpoint: Endpoint) -> Plan[T]:
-            model = yield from self._plan_model(endpoint, None)
-            return (yield from self._explained(endpoint, pooled(endpoint, path, {"model": model, **body}, reader)))
+            name = yield from self._plan_model(endpoint, model)
+            return (yield from self._explained(endpoint, pooled(endpoint, path, {"model": name, **body}, reader)))
 
         return self._replicas.run(at)
 

@@ -100,6 +100,9 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
     def openai_endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(self._endpoints)
 
+    def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
+        return tuple(self._endpoints)
+
     def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
         dialect = yield from server.learn(endpoint)
         return dialect.fields_of(path)

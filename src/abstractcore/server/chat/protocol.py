@@ -91,6 +91,20 @@ def read(body: bytes, path: str = CHAT) -> Wanted:
     Raises:
         GatewayError: It is no JSON object, names no model, or a field has the wrong type; says where.
     """
+    fields = read_fields(body)
+    known: Sampling = typed(body, READERS[path])
+    n = known.n
+    if n is not None and not 1 <= n <= MOST_CHOICES:
+        raise GatewayError(f"n must be between 1 and {MOST_CHOICES}; it is {n}", code="invalid_value", param="n")
+    return Wanted(path, body, fields, known.model, bool(known.stream), n or 1)
+
+
+def read_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of any request, each as the client wrote it; one of them is its model.
+
+    Raises:
+        GatewayError: It is no JSON object, has a field twice, or names no model.
+    """
     try:
         if not body.isascii():
             body.decode()  # fields of no known type are not looked at, so nothing else would see it
@@ -102,17 +116,17 @@ def read(body: bytes, path: str = CHAT) -> Wanted:
     _check_twice(body, fields)
     if "model" not in fields:
         raise GatewayError("the request names no model", code="missing_field", param="model")
-    known = _typed(body, path)
-    n = known.n
-    if n is not None and not 1 <= n <= MOST_CHOICES:
-        raise GatewayError(f"n must be between 1 and {MOST_CHOICES}; it is {n}", code="invalid_value", param="n")
-    return Wanted(path, body, fields, known.model, bool(known.stream), n or 1)
+    return fields
 
 
-def _typed(body: bytes, path: str) -> Sampling:
-    """All fields of known types, held to them."""
+def typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+    """All fields of known types, held to them.
+
+    Raises:
+        GatewayError: One has the wrong type; names it.
+    """
     try:
-        return READERS[path].decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise wrong_type(error) from None
     except (msgspec.DecodeError, RecursionError) as error:

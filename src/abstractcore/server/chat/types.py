@@ -183,7 +183,7 @@ class CompletionRequest(Sampling, kw_only=True, omit_defaults=True):
     logprobs: int | None = None
 
 
-READERS: Final[Mapping[str, Decoder[ChatRequest] | Decoder[CompletionRequest]]] = {
+READERS: Final[Mapping[str, Decoder[Any]]] = {
     CHAT: Decoder(ChatRequest),
     TEXT: Decoder(CompletionRequest),
 }

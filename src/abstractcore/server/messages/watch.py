@@ -1,0 +1,64 @@
+"""Whether a streamed message that is passed on came to its end, and keeps what it promises. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ...errors import AbstractCoreError
+from ...wire.anthropic_stream import AnthropicStreamReader
+from ...wire.failure import Failure
+from ..errors import envelope
+from ..event_watch import EventWatch, event_bytes
+from ..promise import Promise, spliced
+
+_STOP_REASON: Final = re.compile(rb'"stop_reason": ?"(\w+)"')
+
+
+class MessageWatch(EventWatch):
+    """Follows one stream. What ends it is passed on only after the whole message is proved.
+
+    Args:
+        promise: What the message is held to.
+    """
+
+    marks = re.compile(rb"^event: ?(?:error|message_delta|message_stop)\b", re.MULTILINE)
+
+    def __init__(self, promise: Promise | None) -> None:
+        super().__init__(careful=promise is not None)
+        self._promise = promise
+        self._reader = AnthropicStreamReader(provider="the backend", url="") if promise else None
+        self._stopped = False
+        self._held: list[tuple[bytes, bytes]] = []
+        """Events that say how the message ended, and their data."""
+
+    def take(self, name: str, payload: bytes, event: bytes) -> bytes:
+        if self._reader is not None:
+            self._reader.feed(event)
+        if name == "message_delta":
+            reason = _STOP_REASON.search(payload)
+            self._stopped = self._stopped or (reason is not None and reason[1] != b"abort")
+        if name == "message_stop":
+            return self._ended(event)
+        if self._promise is not None and (name == "message_delta" or self._held):
+            self._held.append((event, payload if name == "message_delta" else b""))
+            return b""
+        return event
+
+    def _ended(self, event: bytes) -> bytes:
+        if not self._stopped:
+            self.failure = Failure("the message has no stop reason")
+            return b""
+        self.done = True
+        if self._promise is None or self._reader is None:
+            return event
+        completion = self._reader.finish()
+        said = self._promise.settle(completion.answers, completion.usage)
+        held = [
+            event_bytes("message_delta", spliced(payload, said)) if payload else each for each, payload in self._held
+        ]
+        return b"".join((*held, event))
+
+    def event(self, error: AbstractCoreError) -> bytes:
+        """Anthropic's own form."""
+        return event_bytes("error", envelope(error, "/v1/messages"))

@@ -1,0 +1,171 @@
+"""Passes a request on to the server that can take it, in the protocol that it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from ..errors import ModelNotFoundError, ProviderAPIError, UnsupportedFeatureError
+from .chat.protocol import read_fields, typed
+from .choice import conversation_of
+from .failover import on_a_replica
+from .relay import Check, StreamWatch
+
+if TYPE_CHECKING:
+    from ..providers.endpoint import Endpoint
+    from .asgi import Request
+    from .backend import Replica
+    from .catalog import Target
+    from .gateway import Gateway
+
+
+class Asked(NamedTuple):
+    """A request, each field still as the client wrote it."""
+
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+
+
+async def read(gateway: Gateway, request: Request, reader: msgspec.json.Decoder[Any]) -> Asked:
+    """Reads a request whose type names a model, and perhaps wants a stream.
+
+    Raises:
+        GatewayError: It is no JSON object, names no model, or a field has the wrong type; says where.
+    """
+    body = await request.body(gateway.config.limits.max_body_bytes)
+    fields = read_fields(body)
+    known = typed(body, reader)
+    request.model = known.model
+    return Asked(fields, known.model, bool(getattr(known, "stream", None)))
+
+
+class Backing(NamedTuple):
+    """What is known of the server that gets a request."""
+
+    provider: str
+    known: frozenset[str] | None
+    """Fields that it reads; ``None`` if nobody says."""
+    model: str
+    cloud: bool = False
+    """It is the cloud whose protocol this is: it does all that the protocol has."""
+
+
+class Passage(NamedTuple):
+    """A request as it is passed on."""
+
+    body: bytes
+    check: Check
+    """Of a whole answer."""
+    watch: StreamWatch | None = None
+    """Of a streamed one."""
+
+
+Prepare = Callable[[Backing], Passage]
+"""Decides what is sent to one server, and what its answer is held to. Pure."""
+NO_SUCH_PATH: Final = (404, 405, 501)
+
+
+async def pass_on(
+    gateway: Gateway,
+    request: Request,
+    asked: Asked,
+    prepare: Prepare,
+    *,
+    path: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Answers a request by a server that has its path.
+
+    Args:
+        gateway: The gateway.
+        request: The client's.
+        asked: What was read of it.
+        prepare: Decides for one server.
+        path: Of the backend, where it differs from the request's.
+        headers: That go with it.
+
+    Raises:
+        UnsupportedFeatureError: The backend has no such path.
+        AbstractCoreError: It is refused, or the backend did not deliver.
+    """
+    target = await gateway.resolve(request, asked.model)
+    several = len(target.backend.replicas) > 1
+    key = conversation_of(asked.fields, target.model) if several else None
+    attempt = partial(_attempt, gateway, request, asked, target, prepare, path or request.path, headers)
+    try:
+        await on_a_replica(request, target, key, attempt)
+    except ModelNotFoundError as error:
+        if request.status or error.available:
+            raise
+        raise await gateway.missing(request, asked.model) from error
+
+
+async def _attempt(  # noqa: PLR0917 - bound in pass_on
+    gateway: Gateway,
+    request: Request,
+    asked: Asked,
+    target: Target,
+    prepare: Prepare,
+    path: str,
+    headers: Mapping[str, str] | None,
+    replica: Replica,
+) -> None:
+    endpoint = endpoint_at(replica, path)
+    known = await replica.provider.aknown_fields(path, endpoint)
+    model = target.model or await only_model(replica)
+    cloud = bool(getattr(replica.provider, "at_home", False)) and replica.provider.provider in ("openai", "anthropic")
+    passage = prepare(Backing(replica.provider.provider, known, model, cloud))
+    try:
+        if asked.stream and passage.watch is not None:
+            await gateway.relay.stream(request, endpoint, path, passage.body, passage.watch, headers=headers)
+        else:
+            await gateway.relay.answer(request, endpoint, path, passage.body, passage.check, headers=headers)
+    except ProviderAPIError as error:
+        if error.status not in NO_SUCH_PATH:
+            raise
+        raise no_such_path(replica, path, f"it answers {error.status} to {path}") from error
+
+
+def endpoint_at(replica: Replica, path: str) -> Endpoint:
+    """Where a server takes requests for a path.
+
+    Raises:
+        UnsupportedFeatureError: It does not speak that protocol.
+    """
+    endpoint = next(iter(replica.provider.endpoints_at(path)), None)
+    if endpoint is None:
+        raise no_such_path(replica, path, "it speaks another protocol")
+    return endpoint
+
+
+def no_such_path(replica: Replica, path: str, why: str) -> UnsupportedFeatureError:
+    """The error for a path that a backend does not have."""
+    provider = replica.provider.provider
+    alternatives, hint = _INSTEAD.get(path.removeprefix("/v1").split("/")[1], ((), None))
+    error = UnsupportedFeatureError(
+        f"{provider} has no {path} for this model", feature=path, provider=provider, why=why, alternatives=alternatives
+    )
+    error.hint = hint or error.hint
+    return error
+
+
+_CHAT = ("POST /v1/chat/completions, which every backend answers",)
+_INSTEAD: Mapping[str, tuple[tuple[str, ...], str | None]] = {
+    "responses": ((*_CHAT, "a model of vllm or openai"), None),
+    "messages": ((*_CHAT, "a model of vllm or anthropic"), None),
+    "embeddings": ((), "vllm serve intfloat/e5-small --runner pooling    (any chat model: add --convert embed)"),
+    "rerank": ((), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
+    "score": ((), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
+    "tokenize": (("a model of vllm",), None),
+    "detokenize": (("a model of vllm",), None),
+}
+"""What would work, by the path's first part."""
+
+
+async def only_model(replica: Replica) -> str:
+    """The model that is meant where a request names none."""
+    return replica.provider.model or (await replica.provider.amodel_info()).id

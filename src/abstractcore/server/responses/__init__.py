@@ -1,0 +1,1 @@
+"""OpenAI's Responses, on backends that have them: passed on, watched, and proved where something is promised."""
