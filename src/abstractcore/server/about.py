@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from .asgi import Request
     from .gateway import Gateway
     from .metrics import Family
-    from .route import Route
 
 MODELS: Final = Spec(answer=Models, parameters=(Parameter("provider", "Only those of this provider or backend."),))
 MODEL: Final = Spec(
@@ -47,12 +45,9 @@ async def metrics(gateway: Gateway, request: Request) -> None:
 
 async def openapi(gateway: Gateway, request: Request) -> None:
     """The OpenAPI document."""
-    await request.answer(200, _document(gateway.routes, keys=gateway.guard.keyring is not None), JSON)
-
-
-@cache
-def _document(routes: tuple[Route, ...], *, keys: bool) -> bytes:
-    return msgspec.json.encode(document(routes, keys=keys))
+    if gateway.openapi is None:
+        gateway.openapi = msgspec.json.encode(document(gateway.routes, keys=gateway.guard.keyring is not None))
+    await request.answer(200, gateway.openapi, JSON)
 
 
 def _now(gateway: Gateway) -> dict[Family, dict[tuple[str, ...], float]]:

@@ -39,6 +39,8 @@ class Gateway:
         self.config = config
         self.routes: tuple[Route, ...] = ()
         """What is served, as the OpenAPI document tells it."""
+        self.openapi: bytes | None = None
+        """That document, once it was asked for."""
         self.metrics = Metrics()
         self.guard = Guard(config, self.metrics)
         rows = config.backends or default_backends()
