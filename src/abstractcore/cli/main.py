@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "diff": Row("diff", "Compare what runs with what was planned, flag by flag."),
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
     "down": Row("down", "Stop what `up` started, and remove it."),
+    "keys": Row("keys", "Make, list and remove keys for clients of the gateway."),
     "logs": Row("logs", "Show what the server or the client writes."),
     "models": Row("models", "List what a provider has."),
     "plan": Row("plan", "Say what fits on which GPUs, before anything is launched."),

@@ -52,8 +52,12 @@ async def openapi(gateway: Gateway, request: Request) -> None:
 
 def _now(gateway: Gateway) -> dict[Family, dict[tuple[str, ...], float]]:
     replicas = {
-        (name, replica.name): replica for name, backend in gateway.backends.items() for replica in backend.replicas
+        (name, replica.name): replica
+        for name, backend in gateway.backends.items()
+        for replica in (*backend.replicas, *((backend.front,) if backend.front else ()))
     }
+    for name, backend in gateway.backends.items():
+        gateway.metrics.retried(name, backend.budget.spent)
     return {
         table.IN_FLIGHT: {(): gateway.guard.gate.in_flight},
         table.REPLICA_UP: {labels: float(replica.up) for labels, replica in replicas.items()},

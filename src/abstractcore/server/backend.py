@@ -15,6 +15,7 @@ from ..factory import create_llm
 from ..providers import Provider, get_provider_info, is_provider_available
 from ..providers.batch.controller import Load
 from ..providers.endpoint import Endpoint
+from ..settings import read_private
 from ..transport.retry import RetryPolicy
 from ..types import ModelInfo
 from .choice import Standing, choose
@@ -295,10 +296,7 @@ def _settings(config: BackendConfig, *, several: bool) -> dict[str, Any]:
     settings: dict[str, Any] = {"retry": ONCE} if several else {}
     if config.api_key_file:
         path = Path(config.api_key_file).expanduser()
-        try:
-            settings["api_key"] = path.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"the key file {path} can't be read", why=str(error)) from error
+        settings["api_key"] = read_private(path, f"the key file {path}")
     return settings
 
 

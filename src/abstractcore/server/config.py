@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
-from pathlib import Path
-from typing import Any, Final, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from ..errors import ConfigurationError
-from ..settings import resolve
 
 DEFAULT_PORT: Final = 8080
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/*\s]+")
+_SECRETS: Final = ("api_key", "key", "token", "password", "secret")
+
+T = TypeVar("T")
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 
 
 class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -32,15 +37,15 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whether clients may load and unload adapters."""
     adapter_folders: list[str] = field(default_factory=list)
     """Folders on the servers below which adapters may be loaded; empty: any path, from those who may."""
-    max_in_flight: int = 4096
+    max_in_flight: Count = 4096
     """Requests at a time on one replica; where all have as many, further ones are answered 503 at once."""
-    max_waiting: int = 1024
+    max_waiting: Count = 1024
     """The same for requests that wait in the server, by its own count."""
     health_checks: bool = True
     """Whether replicas are looked at all the time, and those that don't answer get no requests. Clouds never are."""
     data_plane: Literal["vllm-router"] | None = None
     """What spreads requests over the replicas: the gateway itself, or a router that it starts."""
-    patience_seconds: float | None = None
+    patience_seconds: Seconds | None = None
     """A server that generates nothing for so long, though it is asked to, is given up: by default after 5 seconds
     where there are replicas to go on, and after 60 where there is none."""
 
@@ -48,21 +53,21 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
 class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     """What one client, or all of them, may take."""
 
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: Count = 32 * 1024 * 1024
     """Of a request, pictures included."""
-    max_head_bytes: int = 64 * 1024
+    max_head_bytes: Count = 64 * 1024
     """Of a request's headers, about."""
-    request_seconds: float = 60.0
+    request_seconds: Seconds = 60.0
     """Until a request has come as a whole."""
-    max_in_flight: int = 4096
+    max_in_flight: Count = 4096
     """Requests at a time; further ones are answered 503 at once."""
-    max_in_flight_per_key: int | None = None
+    max_in_flight_per_key: Count | None = None
     """The same for each key; further ones are answered 429 at once."""
-    first_byte_seconds: float = 600.0
+    first_byte_seconds: Seconds = 600.0
     """From the request to the first byte of the backend's answer."""
-    idle_seconds: float = 120.0
+    idle_seconds: Seconds = 120.0
     """Between two parts of a stream."""
-    total_seconds: float | None = None
+    total_seconds: Seconds | None = None
     """For a whole answer."""
 
 
@@ -70,7 +75,9 @@ class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     """All of it."""
 
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    """Address to serve on; beyond this machine only with keys, or where ``allow_open`` says so."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = DEFAULT_PORT
+    """Port to serve on; 0 for any that is free."""
     keys: str | None = None
     """File with the keys of clients (``abstractcore keys``)."""
     allow_open: bool = False
@@ -85,56 +92,79 @@ class GatewayConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     aliases: dict[str, str] = field(default_factory=dict)
     """Short names for ``backend/model``."""
     limits: Limits = field(default_factory=Limits)
-    grace_seconds: int = 30
+    grace_seconds: Annotated[int, Meta(ge=0)] = 30
     """For open answers, once the gateway is told to stop."""
     quiet: bool = False
     """Write no line for each request."""
 
 
-def read_config(path: Path | None) -> GatewayConfig:
-    """Reads a configuration file; what it does not say is taken from the settings (``serve.host`` and the like).
+def config_of(data: Mapping[str, Any], origin: str) -> GatewayConfig:
+    """The configuration that a TOML file, or flags, hold.
+
+    Args:
+        data: As TOML is read.
+        origin: Where it comes from, for errors.
 
     Raises:
-        ConfigurationError: It can't be read, or something in it makes no sense; names the place.
+        ConfigurationError: Something in it makes no sense; names the place.
     """
+    rest = dict(data)
+    rows = rest.pop("backends", {})
+    if not isinstance(rows, dict):
+        raise ConfigurationError(f"{origin}: backends must be tables", hint="[backends.vllm]")
+    config = _read(rest, GatewayConfig, origin, "")
+    config.backends = {name: _read(row, BackendConfig, origin, f"backends.{name}") for name, row in rows.items()}
+    return config
+
+
+def _read(data: Any, kind: type[T], origin: str, place: str) -> T:
     try:
-        data = tomllib.loads(path.read_text("utf-8")) if path else {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} can't be read", why=str(error)) from error
-    return config_of(_from_settings() | data, str(path or "the settings"))
-
-
-def _from_settings() -> dict[str, Any]:
-    given = {name: resolve(f"serve.{name}") for name in ("host", "port", "keys", "allow_open")}
-    data: dict[str, Any] = {name: row.value for name, row in given.items() if row.value}
-    if not data["port"].isdigit():
-        raise ConfigurationError(f"{given['port'].origin} is {data['port']!r}, which is no port")
-    return data | {"port": int(data["port"]), "allow_open": "allow_open" in data}
-
-
-def config_of(data: dict[str, Any], origin: str) -> GatewayConfig:
-    """The same from what a TOML file holds."""
-    try:
-        return msgspec.convert(data, GatewayConfig)
+        return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{origin}: {error}", hint=_nearest(str(error))) from error
+        raise _misfit(str(error), kind, origin, place) from error
 
 
-def _nearest(message: str) -> str | None:
-    name = message.split("`")[1] if message.count("`") >= 2 else ""
-    known = [*GatewayConfig.__struct_fields__, *BackendConfig.__struct_fields__, *Limits.__struct_fields__]
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near and "unknown field" in message else None
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
+_WRONG: Final = re.compile(r"(.*) - at `\$\.?(.*)`$")
+
+
+def _misfit(text: str, kind: type, origin: str, place: str) -> ConfigurationError:
+    if unknown := _UNKNOWN.fullmatch(text):
+        name = unknown[1]
+        inner = {"limits": Limits}.get(unknown[2] or "", kind)
+        near = difflib.get_close_matches(name, inner.__struct_fields__, 1, 0.5)  # type: ignore[attr-defined]
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(inner.__struct_fields__)}"  # type: ignore[attr-defined]
+        if name in _SECRETS:
+            hint = "a key stands in a file of its own: api_key_file names it"
+        where = ".".join(part for part in (place, unknown[2], name) if part)
+        return ConfigurationError(f"{origin}: there is no setting {where!r}", hint=hint)
+    wrong = _WRONG.fullmatch(text)
+    what, inside = (wrong[1], wrong[2]) if wrong else (text, "")
+    where = ".".join(part for part in (place, inside) if part)
+    return ConfigurationError(f"{origin}: {where or 'it'} does not fit: {what.replace('`', '')}")
 
 
 def check_config(config: GatewayConfig) -> None:
-    """Refuses what would be unsafe.
+    """Refuses what would be unsafe, or can't be meant.
 
     Raises:
-        ConfigurationError: Addresses beyond loopback are served to everybody.
+        ConfigurationError: Addresses beyond loopback are served to everybody, or a name or origin makes no sense.
     """
     if config.host not in LOOPBACK and not config.keys and not config.allow_open:
         raise ConfigurationError(
             f"the gateway would serve {config.host} without keys: anybody who reaches it could use the models",
-            hint="abstractcore keys add NAME, or --allow-open if the network is closed",
+            hint="abstractcore keys add NAME, then abstractcore serve --keys; or --allow-open if the network is closed",
         )
+    for origin in config.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"{origin!r} in cors_origins is no origin",
+                why="each page that may call is named exactly; there are no patterns",
+                hint="write it as browsers do: https://chat.example.org, without a path",
+            )
+    for alias in config.aliases:
+        if alias.partition("/")[0] in config.backends:
+            raise ConfigurationError(
+                f"the alias {alias!r} looks like a model of the backend {alias.partition('/')[0]!r}",
+                hint="take a name that is no backend's",
+            )

@@ -27,6 +27,7 @@ from ..settings import read_private, user_file
 from .errors import GatewayError
 
 SCHEMA: Final = "abstractcore.keys/1"
+NAME: Final = r"^[\w.@-]{1,64}$"
 PREFIX: Final = "ac-"
 """Of each key, so that a scanner for secrets can find one that was pasted somewhere."""
 REREAD_SECONDS: Final = 1.0
@@ -38,7 +39,7 @@ Positive = Annotated[int, Meta(ge=1)]
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One key, as the file holds it."""
 
-    name: Annotated[str, Meta(pattern=r"^[\w.@-]{1,64}$")]
+    name: Annotated[str, Meta(pattern=NAME)]
     """Whose it is."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     """Of the key itself, which is nowhere."""

@@ -125,9 +125,9 @@ class Metrics:
         """Counts something."""
         self._counters[family][labels] += by
 
-    def retry(self, backend: str, times: int = 1) -> None:
-        """A request was sent once more."""
-        self.count(RETRIES, backend, by=times)
+    def retried(self, backend: str, times: int) -> None:
+        """So many requests to a backend were sent once more, since the start."""
+        self._counters[RETRIES][backend,] = times
 
     def shed(self, reason: str) -> None:
         """A request was refused because of a limit."""
