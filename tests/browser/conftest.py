@@ -59,8 +59,7 @@ def open_browser(browser: Browser, request: pytest.FixtureRequest) -> Open:
         with visiting(browser, origin, folder, title, **options) as visit:
             try:
                 yield visit
-                wrong = [*visit.unexpected, *(f"a request to {url}" for url in visit.foreign)]
-                assert not wrong, "\n".join(wrong)
+                assert not visit.wrong, "\n".join(visit.wrong)
             except BaseException:
                 visit.shoot("failed")
                 raise

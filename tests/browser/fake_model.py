@@ -10,8 +10,6 @@ from typing import Any
 
 from tests.scripted_server import CHUNKED, END, Peer, Request, ScriptedServer, chunk, whole
 
-NAME = "scripted"
-
 
 @dataclass
 class FakeModel:
@@ -19,6 +17,9 @@ class FakeModel:
 
     parts: Sequence[str] = ("Hello.",)
     """The answer, in the pieces in which it is streamed."""
+    name: str = "scripted"
+    failure: Any = None
+    """An error that it answers chats with, if there is one."""
     asked: list[Any] = field(default_factory=list)
     """Bodies of the chats."""
     base_url: str = ""
@@ -26,16 +27,22 @@ class FakeModel:
     def play(self, peer: Peer) -> None:
         """Answers all requests of a connection."""
         while True:
-            self._answer(peer, peer.request())
+            try:
+                request = peer.request()
+            except TimeoutError:  # the gateway keeps the connection for later
+                continue
+            self._answer(peer, request)
 
     def _answer(self, peer: Peer, request: Request) -> None:
         if request.target.endswith("/models"):
-            row = {"id": NAME, "object": "model", "created": 0, "owned_by": "test", "max_model_len": 4096}
+            row = {"id": self.name, "object": "model", "created": 0, "owned_by": "test", "max_model_len": 4096}
             peer.send(_json({"object": "list", "data": [row]}))
         elif request.target.endswith("/chat/completions"):
             body = json.loads(request.body)
             self.asked.append(body)
-            if body.get("stream"):
+            if self.failure:
+                peer.send(_json({"error": self.failure}, status="400 Bad Request"))
+            elif body.get("stream"):
                 peer.send(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Type: text/event-stream\r\n\r\n"))
                 for event in self._events():
                     peer.send(chunk(b"data: " + event + b"\n\n"))
@@ -61,11 +68,11 @@ _USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 
 
 def _completion(kind: str, choices: list[Any], **more: Any) -> dict[str, Any]:
-    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": NAME, "choices": choices, **more}
+    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": "scripted", "choices": choices, **more}
 
 
-def _json(document: Any) -> bytes:
-    return whole(json.dumps(document).encode(), "Content-Type: application/json")
+def _json(document: Any, status: str = "200 OK") -> bytes:
+    return whole(json.dumps(document).encode(), "Content-Type: application/json", status=status)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Visit:
         return self.page
 
     def expect(self, pattern: str) -> None:
-        """Says that errors with this in them are part of the test, such as the browser's line on an answer of 422."""
+        """Says that what matches this is part of the test, such as the browser's line on an answer of 422."""
         self.expected.append(pattern)
 
     def shoot(self, what: str = "", *, full: bool = True) -> Path:
@@ -54,14 +54,10 @@ class Visit:
         return path
 
     @property
-    def unexpected(self) -> list[str]:
-        """Errors that the test did not expect."""
-        return [error for error in self.errors if not any(re.search(known, error) for known in self.expected)]
-
-    @property
-    def foreign(self) -> list[str]:
-        """Requests that went, or would have gone, to anyone but the gateway."""
-        return [url for url in self.requests if not self._is_ours(url)]
+    def wrong(self) -> list[str]:
+        """Errors, and requests to anyone but the gateway, that the test did not expect."""
+        foreign = [f"a request to {url}" for url in self.requests if not self._is_ours(url)]
+        return [what for what in (*self.errors, *foreign) if not any(re.search(known, what) for known in self.expected)]
 
     def _is_ours(self, url: str) -> bool:
         parts = urlsplit(url)
