@@ -24,18 +24,22 @@ const tabs = "BroadcastChannel" in window ? new BroadcastChannel("abstractcore")
 
 export const busy = (chat) => Object.keys(chat.nodes).find((id) => running.value.has(id));
 
+/** When each conversation that has changed is stored. */
 const saving = new Map();
 
-/** Stores a conversation before long; one without a message is not worth keeping. */
-export function save(chat, wait = 300) {
-  if (saving.has(chat.id)) return;
+/** Stores a conversation, later where more changes are likely; one without a message is not worth keeping. */
+export function save(chat, wait = 0) {
+  const due = performance.now() + wait;
+  const pending = saving.get(chat.id);
+  if (pending && pending.due <= due) return;
+  clearTimeout(pending?.timer);
   const write = async () => {
     saving.delete(chat.id);
     if (!Object.keys(chat.nodes).length) return;
     await db.put(chat);
     tabs?.postMessage(chat.id);
   };
-  saving.set(chat.id, setTimeout(write, wait));
+  saving.set(chat.id, { due, timer: setTimeout(write, wait) });
 }
 
 /** Says that a conversation has changed: it is stored, listed first and painted. */
@@ -64,7 +68,7 @@ export function change(settings) {
   const chat = current.value;
   chat.settings = { ...chat.settings, ...settings };
   remember("abstractcore.settings", JSON.stringify(Object.fromEntries(REMEMBERED.map((name) => [name, chat.settings[name]]))));
-  save(chat);
+  save(chat, 300);
   revision.value += 1;
 }
 
