@@ -118,7 +118,8 @@ class GenerateResponse(Struct, kw_only=True):
     index: int = 0
     """In a stream with several answers: the one that this chunk belongs to."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """``request_id``, ``server_version``, ``constraint`` (kind, spelling, proof), ``emulated``, ``timings``."""
+    """``request_id``, ``server_version``, ``constraint`` (kind, spelling, proof), ``emulated``, ``timings``, and
+    ``retries`` where the request was sent more than once."""
     raw_body: bytes | None = None
     """The server's answer as it came; ``None`` in streams."""
     gen_time: float | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ConnectionFailedError, ProviderError, RequestTimeoutError
-from ..transport.retry import RetryPolicy
+from ..transport.retry import RetryBudget, RetryPolicy
 from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
 from ..wire.failure import read_failure, to_error
 from ..wire.openai import encode
@@ -26,6 +27,7 @@ class Endpoint:
         headers: Sent with every request.
         timeouts: Limits of a request that names none.
         retry: When to repeat a request.
+        budget: How many repeats are left.
         down_hint: What to do when nothing answers.
         key_hint: What to do when the key is refused.
     """
@@ -35,6 +37,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    budget: RetryBudget = field(default_factory=RetryBudget, compare=False, repr=False)
     down_hint: str | None = None
     key_hint: str | None = None
     prefix: str = "/v1"
@@ -118,23 +121,44 @@ def _no_address(text: str, why: str) -> ConfigurationError:
 
 
 def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
-    """Sends a request, again where the policy says so, and gives the answer whatever its status."""
-    attempt = 0
+    """Sends a request, again where policy, budget and time limit allow it; gives the answer whatever its status."""
+    endpoint.budget.asked()
+    started = time.monotonic()
+    retries: list[str] = []
     while True:
-        attempt += 1
+        attempt = len(retries) + 1
         try:
-            answer: Answer = yield call
+            answer: Answer = yield _in_time_left(call, started) if retries else call
         except RequestTimeoutError as error:
             raise explained(endpoint, error) if error.phase == "connect" else error from error.__cause__
         except ConnectionFailedError as error:
-            wait = endpoint.retry.after_failure(attempt, error, call)
+            wait = _granted(endpoint, call, started, endpoint.retry.after_failure(attempt, error, call))
             if wait is None:
                 raise explained(endpoint, error) from error.__cause__
+            why = error.message
         else:
-            wait = endpoint.retry.after_answer(attempt, answer)
+            wait = _granted(endpoint, call, started, endpoint.retry.after_answer(attempt, answer))
             if wait is None:
-                return answer
+                return replace(answer, retries=tuple(retries)) if retries else answer
+            why = f"HTTP {answer.status}"
+        retries.append(f"{why}; sent again after {wait:.2f} s")
         yield Pause(wait)
+
+
+def _granted(endpoint: Endpoint, call: Call, started: float, wait: float | None) -> float | None:
+    """The wait, if there is time for it and a repeat left."""
+    total = call.timeouts.total
+    if wait is None or (total is not None and time.monotonic() - started + wait >= total):
+        return None
+    return wait if endpoint.budget.take() else None
+
+
+def _in_time_left(call: Call, started: float) -> Call:
+    """The call as it is sent again: the limit for all of it holds for all attempts together."""
+    limits = call.timeouts
+    if limits.total is None:
+        return call
+    return replace(call, timeouts=replace(limits, total=max(0.0, limits.total - (time.monotonic() - started))))
 
 
 def explained(endpoint: Endpoint, error: _F) -> _F:

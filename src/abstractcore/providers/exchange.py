@@ -77,7 +77,7 @@ def complete(job: Job) -> Plan[GenerateResponse]:
     completion = read(job.protocol.read, job.endpoint, call, answer, model=job.model, protocol=job.protocol.name)
     _check_ends(job, call, completion)
     yield from confirmed(job, completion)
-    return respond(job, completion, started, None)
+    return respond(job, completion, started, None, answer.retries)
 
 
 def _check_ends(job: Job, call: Call, completion: Completion) -> None:
@@ -123,7 +123,7 @@ def stream(job: Job) -> StreamPlan:
         yield from confirmed(job, completion)
     except (ConnectionFailedError, RequestTimeoutError) as error:
         raise reader.interrupted(error.message, why=error.why) from error
-    last = respond(job, completion, started, reader.first_at)
+    last = respond(job, completion, started, reader.first_at, answer.retries)
     if job.hold_text and last.content:
         yield Emit([replace(last, finish_reason=None, usage=None, alternatives=[], metadata={}, score=None)])
     last.content, last.reasoning, last.logprobs = "", None, None
@@ -169,7 +169,9 @@ def confirmed(job: Job, completion: Completion) -> Plan[None]:
         yield from job.inspect(completion)
 
 
-def respond(job: Job, completion: Completion, started: float, first_at: float | None) -> GenerateResponse:
+def respond(
+    job: Job, completion: Completion, started: float, first_at: float | None, retries: Sequence[str] = ()
+) -> GenerateResponse:
     """The response for a completion whose promises are all kept.
 
     Raises:
@@ -182,6 +184,8 @@ def respond(job: Job, completion: Completion, started: float, first_at: float | 
     for answer in completion.answers:
         settle_calls(answer, job.request, completion.usage)
     metadata: dict[str, Any] = {"request_id": completion.response_id, **job.metadata}
+    if retries:
+        metadata["retries"] = list(retries)
     if job.request.constraint is not None:
         proofs = [settle(answer, job.request, job.spelling) for answer in completion.answers]
         metadata["constraint"] = proofs[0]

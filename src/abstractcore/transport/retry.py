@@ -6,7 +6,9 @@ fact to report at once, and ``wait_until_ready`` is there for one that is still 
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import ConnectionFailedError, ProviderError
 from ..wire.call import Answer, Call
@@ -20,12 +22,14 @@ class RetryPolicy:
         attempts: Most attempts, the first included.
         base: Seconds before the second attempt; doubled for each one after it.
         cap: Longest wait in seconds, also where the server asks for more (then the answer stands).
+        jitter: By which share a wait is drawn shorter, so that clients that failed together don't return together.
         statuses: Answers that say "later".
     """
 
     attempts: int = 3
     base: float = 0.5
     cap: float = 30.0
+    jitter: float = 0.25
     statuses: frozenset[int] = frozenset({429, 503, 529})
 
     def after_failure(self, attempt: int, error: ProviderError, call: Call) -> float | None:
@@ -44,4 +48,33 @@ class RetryPolicy:
         return asked if asked <= self.cap and attempt < self.attempts else None
 
     def _wait(self, attempt: int) -> float | None:
-        return min(self.cap, self.base * 2.0 ** (attempt - 1)) if attempt < self.attempts else None
+        if attempt >= self.attempts:
+            return None
+        shorter = 1.0 - self.jitter * random.random()  # noqa: S311 - no secret hangs on it
+        return min(self.cap, self.base * 2.0 ** (attempt - 1)) * shorter
+
+
+class RetryBudget:
+    """How many repeats a client has left: in an outage, they must not become the load that keeps it going.
+
+    Each request adds a tenth of a repeat, so that beyond a small reserve at most one request in ten is sent again.
+    """
+
+    SHARE: Final = 0.1
+    RESERVE: Final = 10.0
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = self.RESERVE
+
+    def asked(self) -> None:
+        """A request is sent for the first time."""
+        self._left = min(self.RESERVE, self._left + self.SHARE)
+
+    def take(self) -> bool:
+        """Takes one repeat; says whether there was one."""
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True

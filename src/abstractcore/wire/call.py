@@ -72,6 +72,8 @@ class Answer:
     body: bytes = b""
     elapsed: float = 0.0
     """Seconds from the start of the call to the head of the answer."""
+    retries: tuple[str, ...] = ()
+    """Why the request was sent again before, and after how long; empty if the first attempt was answered."""
 
 
 @dataclass(frozen=True, slots=True)

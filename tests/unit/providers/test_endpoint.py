@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from abstractcore import (
     VLLMProvider,
 )
 from abstractcore.providers.endpoint import Endpoint, base_url_of, checked, send
-from abstractcore.transport.retry import RetryPolicy
-from abstractcore.wire.call import READ, Answer, Call, Pause
+from abstractcore.transport.retry import RetryBudget, RetryPolicy
+from abstractcore.wire.call import READ, Answer, Call, Pause, Timeouts
 
 SOCKET = "http+unix://%2Frun%2Fvllm.sock/v1"
 
@@ -131,8 +132,11 @@ def test_a_post_is_json_and_has_the_servers_headers() -> None:
 
 def test_a_lost_connection_is_tried_again() -> None:
     answer, steps = play(send(HERE, HERE.get("u")), reset(), reset(), OK)
-    assert answer == OK
-    assert [step for step in steps if isinstance(step, Pause)] == [Pause(0.5), Pause(1.0)]
+    assert answer.body == OK.body
+    first, second = [step.seconds for step in steps if isinstance(step, Pause)]
+    assert 0.375 <= first <= 0.5, "clients that failed together don't return together"
+    assert 0.75 <= second <= 1.0
+    assert [said.partition(";")[0] for said in answer.retries] == ["the connection failed"] * 2
 
 
 def test_the_third_loss_is_the_last() -> None:
@@ -166,7 +170,8 @@ def test_a_time_limit_is_not_tried_again() -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_later_is_obeyed(status: int) -> None:
     answer, steps = play(send(HERE, HERE.get("u")), Answer(status, {"retry-after": "2"}), OK)
-    assert answer == OK
+    assert (answer.body, len(answer.retries)) == (OK.body, 1)
+    assert f"HTTP {status}" in answer.retries[0]
     assert steps[1] == Pause(2.0)
 
 
@@ -174,6 +179,35 @@ def test_a_wait_that_is_too_long_is_not_taken() -> None:
     answer, steps = play(send(HERE, HERE.get("u")), Answer(429, {"retry-after": "3600"}))
     assert answer.status == 429
     assert len(steps) == 1
+
+
+def test_a_wait_beyond_the_limit_for_the_whole_call_is_not_taken() -> None:
+    call = replace(HERE.get("u"), timeouts=Timeouts(total=0.3))
+    answer, steps = play(send(HERE, call), Answer(503, {}))
+    assert (answer.status, len(steps)) == (503, 1)
+
+
+def test_all_attempts_share_the_limit_for_the_whole_call() -> None:
+    call = replace(HERE.get("u"), timeouts=Timeouts(total=60.0))
+    _, steps = play(send(HERE, call), Answer(503, {}), OK)
+    assert isinstance(steps[2], Call)
+    assert steps[2].timeouts.total is not None
+    assert steps[2].timeouts.total < 60.0
+
+
+def test_in_an_outage_repeats_do_not_become_the_load() -> None:
+    client = Endpoint("vllm", "http://h/v1")
+    sent = 0
+    for _ in range(1000):
+        plan = send(client, client.get("u"))
+        step: Any = next(plan)
+        try:
+            while True:
+                sent += isinstance(step, Call)
+                step = plan.send(None if isinstance(step, Pause) else Answer(503, {"retry-after": "0"}))
+        except StopIteration:
+            pass
+    assert 1000 < sent <= 1000 * (1 + RetryBudget.SHARE) + RetryBudget.RESERVE
 
 
 def test_the_policy_can_be_none() -> None:
