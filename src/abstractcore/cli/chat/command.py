@@ -32,7 +32,7 @@ printf 'Hi, I am Ada.\\nWho am I?\\n' | abstractcore chat
 Standard input that is no terminal is read line by line: each line is a prompt or a command, three double quotes go
 around one of several lines, the first error ends it. For a whole file as one prompt: abstractcore < file"""
 
-WELCOME: Final = "/help lists the commands, Alt-Enter begins a new line, Ctrl-C stops an answer, Ctrl-D leaves."
+WELCOME: Final = "/help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves."
 _LOCAL: Final = "without a server: abstractcore chat --local"
 
 
@@ -56,7 +56,7 @@ def chat(
     go to standard output, all else to standard error.
     """
     live = sys.stdin.isatty() and sys.stdout.isatty()
-    screen = Screen(sys.stdout, sys.stderr, live=live, colour=live and not os.environ.get("NO_COLOR"))
+    screen = Screen(sys.stdout, sys.stderr, live=live, colour=live and _may_colour())
     llm = connect(provider, model, base_url, wait)
     given = {name: value for name, value in answer_options(**options).items() if value is not None}
     conversation = Conversation(llm, given, stream=live if stream is None else stream)
@@ -69,6 +69,10 @@ def chat(
             _talk(conversation, screen, editor)
         else:
             _read_through(conversation, screen, sys.stdin)
+
+
+def _may_colour() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def meet(conversation: Conversation, screen: Screen, *, live: bool) -> None:
