@@ -293,3 +293,40 @@ def test_a_model_in_the_gateways_own_process(smollm2: object, tmp_path_factory: 
         assert ends == {0: "stop"}
         guided = client.chat.completions.create(**asked, extra_body={"guided_choice": ["red", "green"]})
         assert guided.choices[0].message.content in ("red", "green")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("constraint", "form"),
+    [
+        ({"structured_outputs": {"regex": "[A-Z]{3}"}}, "[A-Z]{3}"),
+        ({"structured_outputs": {"choice": ["red", "green"]}}, "red|green"),
+        ({"guided_regex": "[0-9]{2}"}, "[0-9]{2}"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [7]}}}}, "7"),
+    ],
+)
+def test_constraints_of_new_clients_are_obeyed_by_an_old_server(
+    old_gateway: Running, constraint: dict[str, Any], form: str, *, stream: bool
+) -> None:
+    with openai.OpenAI(base_url=f"{old_gateway.url}/v1", api_key="none", max_retries=0) as client:
+        asked: dict[str, Any] = {"model": "vllm", "messages": ASKED, "max_tokens": 20, "extra_body": constraint}
+        if stream:
+            text = text_of(client.chat.completions.create(**asked, stream=True))[0][0]
+        else:
+            text = client.chat.completions.create(**asked).choices[0].message.content or ""
+        assert re.fullmatch(form, text)
+
+
+def test_what_would_block_an_old_server_is_refused(old_gateway: Running) -> None:
+    with openai.OpenAI(base_url=f"{old_gateway.url}/v1", api_key="none", max_retries=0) as client:
+        both = {"response_format": {"type": "json_object"}, "guided_regex": "a"}
+        with pytest.raises(openai.BadRequestError, match="several constraints"):
+            client.chat.completions.create(model="vllm", messages=ASKED, extra_body=both)
+        plain = client.chat.completions.create(model="vllm", messages=ASKED, max_tokens=2)
+        assert plain.choices[0].finish_reason == "length"
+
+
+@pytest.fixture(scope="module")
+def old_gateway(old_vllm: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("old-gateway"), "--backend", f"vllm={old_vllm.base_url}") as running:
+        yield running
