@@ -49,8 +49,8 @@ class Got:
 
     @property
     def events(self) -> list[Any]:
-        """The events of a stream, decoded; ``[DONE]`` as it is."""
-        payloads = [event.removeprefix(b"data: ") for event in self.body.split(b"\n\n") if event]
+        """The events of a stream, decoded; ``[DONE]`` as it is, comments left out."""
+        payloads = [event.removeprefix(b"data: ") for event in self.body.split(b"\n\n") if event[:1] == b"d"]
         return ["[DONE]" if payload == b"[DONE]" else msgspec.json.decode(payload) for payload in payloads]
 
 

@@ -82,6 +82,10 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         """The fields that the backend reads in requests for a path; ``None`` if it has none such, or does not say."""
         return await self._arun(self._plan_known_fields(path, endpoint))
 
+    def own_fields(self, model: str, endpoint: Endpoint) -> Mapping[str, Any]:
+        """What this provider adds to each request for a model, for those who pass requests on."""
+        return {}
+
     def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
         return None
         yield  # a plan, like the others; unreachable

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP connection with bounds: how large the head of a request may be, and how long all of it may take.
+"""uvicorn's HTTP connection with bounds: how large a request's head may be, how long requests and reading may take.
 
 Neither uvicorn nor its parser has them: a client that sends headers without end takes memory without end, and one that
-sends nothing, or a byte now and then, keeps a connection and a place for ever.
+sends nothing, or a byte now and then, or that reads nothing, keeps a connection and a place for ever.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class Bounded(HttpToolsProtocol):
 
     _limits = Limits()
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    """Runs while the client takes nothing of what it is sent."""
     _is_whole = False
     """Whether nothing is missing of a request that has begun."""
     _in_head = True
@@ -32,6 +34,7 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._go_on()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -45,6 +48,19 @@ class Bounded(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_head_bytes:
                 self._refuse(431, "head_too_large", f"the request's head is over {self._limits.max_head_bytes} bytes")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(self._limits.idle_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

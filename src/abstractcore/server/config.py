@@ -66,7 +66,7 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     first_byte_seconds: Seconds = 600.0
     """From the request to the first byte of the backend's answer."""
     idle_seconds: Seconds = 120.0
-    """Between two parts of a stream."""
+    """Between two parts of a stream, and for a client that takes nothing of what it is sent."""
     total_seconds: Seconds | None = None
     """For a whole answer."""
 

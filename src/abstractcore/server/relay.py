@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -17,16 +19,17 @@ from ..errors import (
 )
 from ..providers.endpoint import explained, failed
 from ..transport.http_async import AsyncHttpTransport
-from ..wire.call import Call, Timeouts
+from ..wire.call import Call, ReadWithin, Timeouts
 from ..wire.failure import read_failure
 from .asgi import EVENTS, JSON, Request
-from .watch import UNFINISHED
+from .watch import UNFINISHED, Tokens
 
 if TYPE_CHECKING:
     from ..providers.endpoint import Endpoint
     from ..transport import AsyncExchange, AsyncTransport
     from ..wire.failure import Failure
 
+_COLON: Final = ord(":")
 Check = Callable[[bytes], bytes]
 """Raises if a whole answer is not complete; gives what is passed on."""
 
@@ -141,7 +144,12 @@ class Relay:
 
     async def _copy(self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch) -> None:
         read, feed, write = exchange.read, watch.feed, request.write
-        while data := await read():
+        silence: _Silence | None = None
+        while data := await (read() if silence is None else read(silence.rest())):
+            if data[0] != _COLON or b"\ndata:" in data:
+                silence = None
+            elif silence is None:  # comments keep a connection alive, but are no answer
+                silence = _Silence(self._timeouts, begun=request.status != 0)
             data = feed(data)
             if data:
                 if not request.status:
@@ -183,6 +191,24 @@ class Relay:
     def close(self) -> None:
         """Closes idle connections."""
         self._transport.close()
+
+
+class _Silence:
+    """How long a stream that sends comments and nothing else is listened to.
+
+    Args:
+        timeouts: As of any stream.
+        begun: Whether some of the answer has come.
+    """
+
+    def __init__(self, timeouts: Timeouts, *, begun: bool) -> None:
+        self._phase = "idle" if begun else "first_byte"
+        seconds = timeouts.idle if begun else timeouts.first_byte
+        self._until = inf if seconds is None else monotonic() + seconds
+
+    def rest(self) -> ReadWithin | None:
+        """What is left of it."""
+        return None if self._until == inf else ReadWithin(max(0.0, self._until - monotonic()), self._phase)
 
 
 async def _rest(exchange: AsyncExchange) -> bytes:
@@ -228,6 +254,8 @@ class _Choice(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
+    usage: Tokens | None = None
+    model: str | None = None
     error: Any = None
     object: str | None = None
 
@@ -235,8 +263,14 @@ class _Answer(msgspec.Struct):
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def complete_choices(count: int) -> Check:
-    """The check of a chat or text completion: all choices are there, and each came to an end."""
+def complete_choices(count: int, adapter: str | None = None, told: Callable[[Tokens], None] | None = None) -> Check:
+    """The check of a chat or text completion: all choices are there, and each came to an end.
+
+    Args:
+        count: How many choices there must be.
+        adapter: The adapter that was asked for: the answer must name it.
+        told: Gets the token counts, where the answer tells them.
+    """
 
     def check(data: bytes) -> bytes:
         try:
@@ -251,6 +285,10 @@ def complete_choices(count: int) -> Check:
             raise ProviderAPIError(
                 "the backend's answer is not complete", why=f"{count - len(ended)} of {count} choices did not end"
             )
+        if adapter is not None and answer.model != adapter:
+            raise ProviderAPIError(f"the adapter {adapter!r} was asked, but {answer.model!r} answered")
+        if told is not None and answer.usage is not None:
+            told(answer.usage)
         return data
 
     return check

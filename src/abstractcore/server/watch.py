@@ -21,7 +21,7 @@ _ENDS: Final = (_END, b"\r\n\r\n", b"\r\r")
 _EVENT: Final = re.compile(rb"(?:\r\n|\r|\n){2,}")
 _LINE: Final = re.compile(rb"\r\n|\r|\n")
 _DONE: Final = b"[DONE]"
-_MARKS: Final = (b'"finish_reason":"', _DONE, b'"error"', b'"finish_reason": "')
+_MARKS: Final = (b'"finish_reason":"', _DONE, b'"error"', b'"usage":{', b'"finish_reason": "')
 """What stands in events that matter. All others are passed on unread."""
 UNFINISHED: Final = (None, "abort", "error")
 """Finish reasons that are none, or by which vLLM says that it gave the request up."""
@@ -34,8 +34,16 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
+class Tokens(msgspec.Struct):
+    """Token counts, as the backend tells them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
+    usage: Tokens | None = None
     error: Any = None
     object: str | None = None
 
@@ -48,12 +56,16 @@ class Watch:
 
     Args:
         choices: How many choices must finish.
+        adapter: The adapter that was asked for: the stream must name it.
     """
 
-    __slots__ = ("_carry", "_choices", "_finished", "done", "failure")
+    __slots__ = ("_carry", "_choices", "_finished", "_unnamed", "done", "failure", "tokens")
 
-    def __init__(self, choices: int = 1) -> None:
+    def __init__(self, choices: int = 1, adapter: str | None = None) -> None:
         self._choices = choices
+        self._unnamed = None if adapter is None else naming(adapter)
+        self.tokens: Tokens | None = None
+        """What the stream took, where it says so."""
         self._carry = bytearray()
         self._finished: set[int] = set()
         self.failure: Failure | AbstractCoreError | None = None
@@ -69,6 +81,11 @@ class Watch:
         """
         if self._carry or not data.endswith(_END):
             data = self._whole_events(data)
+        if self._unnamed is not None and b"data:" in data:
+            if not self._unnamed.search(data):
+                self.failure = Failure("another model than the adapter that was asked for answered")
+                return b""
+            self._unnamed = None
         for mark in _MARKS:
             if mark in data:
                 return self._look(data)
@@ -111,6 +128,7 @@ class Watch:
         if chunk.error is not None or chunk.object == "error":
             self.failure = read_failure(body)
             return
+        self.tokens = chunk.usage or self.tokens
         for choice in chunk.choices or ():
             reason = choice.finish_reason
             if reason not in UNFINISHED:
@@ -142,6 +160,11 @@ class Watch:
     def event(self, error: AbstractCoreError) -> bytes:
         """The last event of a stream that failed."""
         return event(error)
+
+
+def naming(adapter: str) -> re.Pattern[bytes]:
+    """What an answer of an adapter has in it."""
+    return re.compile(rb'"model": ?' + re.escape(msgspec.json.encode(adapter)) + rb"[,}]")
 
 
 def _marked(data: bytes) -> list[tuple[int, int]]:

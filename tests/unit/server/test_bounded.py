@@ -97,3 +97,32 @@ async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.write(b"cd")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
     assert await reader.readexactly(1) == b"4"
+
+
+async def test_a_client_that_reads_nothing_is_left(loopback: None) -> None:
+    ended = asyncio.Event()
+
+    class Endless:
+        limits = Limits(idle_seconds=0.1)
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
+            await request.body(10)
+            await request.begin(200, ())
+            try:
+                while True:
+                    await request.write(bytes(65536))
+            finally:
+                ended.set()
+
+    config = uvicorn.Config(Endless(), http=Connection, log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with server, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await ended.wait()
+        writer.transport.abort()

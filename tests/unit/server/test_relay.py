@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
 from abstractcore.errors import ConnectionFailedError, RequestTimeoutError
+from abstractcore.server.app import App
+from abstractcore.server.config import BackendConfig, GatewayConfig, Limits
+from abstractcore.server.gateway import Gateway
 from abstractcore.testing import Reply
-from tests.asgi_client import Got, client_of, fake_vllm
+from tests.asgi_client import Client, Got, client_of, fake_vllm
+from tests.scripted_server import Peer, ScriptedServer, chunk, head, whole
 
 from .test_chat import ASKED, CHAT, STREAM, answer, completion, delta
 
@@ -173,3 +178,59 @@ async def test_a_fault_of_the_gateway_itself_shows_nothing_of_its_inside(
     log = capsys.readouterr().err
     assert "mine: ValueError" in log
     assert "secret prompt" not in log
+
+
+def rows(*names: str) -> Reply:
+    data = [{"id": name, "object": "model", "parent": None if name == "m" else "m"} for name in names]
+    return Reply.json({"object": "list", "data": data})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_an_answer_of_another_model_is_no_answer_of_the_adapter(*, stream: bool) -> None:
+    def named(model: str) -> Reply:
+        return Reply.events([{**event, "model": model} for event in STREAM]) if stream else completion(model=model)
+
+    server = fake_vllm({"POST /v1/chat/completions": [named("sql"), named("m")], "GET /v1/models": rows("m", "sql")})
+    client = client_of(server)
+    await client.get("/v1/models")  # so that the gateway knows which is an adapter
+    body = {**ASKED, "model": "vllm/sql", "stream": stream}
+    assert (await client.post(CHAT, body)).body == b"".join(named("sql").chunks)
+    got = await client.post(CHAT, body)
+    assert got.status == 502
+    assert "adapter" in got.error["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_tokens_of_answers_that_are_passed_on_are_counted(*, stream: bool) -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    events = Reply.events([*STREAM, {**delta(), "choices": [], "usage": usage}])
+    client = client_of(fake_vllm({"POST /v1/chat/completions": events if stream else completion()}))
+    await client.post(CHAT, {**ASKED, "stream": stream})
+    page = (await client.get("/metrics")).body.decode()
+    assert 'abstractcore_tokens_total{backend="vllm",direction="input"} 3' in page
+    assert 'abstractcore_tokens_total{backend="vllm",direction="output"} 2' in page
+
+
+async def test_a_server_that_sends_comments_only_is_silent(loopback: None) -> None:
+    def script(peer: Peer) -> None:
+        while True:
+            request = peer.request()
+            if request.method == "GET":
+                peer.send(whole(b'{"version": "0.32.0", "data": []}'))
+                continue
+            peer.send(head("Transfer-Encoding: chunked", "Content-Type: text/event-stream"))
+            while True:
+                peer.send(chunk(b": ping\n\n"))
+                time.sleep(0.02)
+
+    with ScriptedServer(script) as server:
+        gateway = Gateway(
+            GatewayConfig(
+                backends={"vllm": BackendConfig(base_url=server.url)},
+                limits=Limits(first_byte_seconds=0.3, idle_seconds=0.3),
+            )
+        )
+        got = await Client(App(gateway)).post(CHAT, {**ASKED, "stream": True})
+        gateway.close()
+    assert b"data: [DONE]" not in got.body
+    assert "upstream" in got.events[-1]["error"]["code"]

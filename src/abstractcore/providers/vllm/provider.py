@@ -33,7 +33,7 @@ from .misplaced import warn_of_server_settings
 from .replicas import Replicas, base_urls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from ...transport import AsyncTransport, Transport
 
@@ -102,6 +102,9 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
 
     def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
         return tuple(self._endpoints)
+
+    def own_fields(self, model: str, endpoint: Endpoint) -> Mapping[str, Any]:
+        return routing.salt(self._adapters, endpoint, model)
 
     def _plan_known_fields(self, path: str, endpoint: Endpoint) -> Plan[frozenset[str] | None]:
         dialect = yield from server.learn(endpoint)

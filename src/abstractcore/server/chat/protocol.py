@@ -46,6 +46,13 @@ class Wanted(msgspec.Struct):
                 del self.fields[name]
             self.body = b""
 
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Adds what the client has not said itself."""
+        for name, value in fields.items():
+            if name not in self.fields:
+                self.fields[name] = msgspec.Raw(_ENCODER.encode(value))
+                self.body = b""
+
     def with_model(self, model: str | None) -> bytes:
         """The body as it is passed on: with the backend's own name of the model."""
         if model == self.model and self.body:

@@ -11,7 +11,7 @@ from ..choice import conversation_of
 from ..failover import on_a_replica
 from ..fields import CHAT, TEXT
 from ..relay import complete_choices
-from ..watch import Watch
+from ..watch import Tokens, Watch
 from .options import asked_of
 from .protocol import Wanted, check_fields, read
 from .render import Renderer
@@ -54,11 +54,29 @@ async def _answer(gateway: Gateway, request: Request, wanted: Wanted, target: Ta
 
 async def _pass_on(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
     assert replica.endpoint is not None, "only replicas that speak OpenAI's protocol are relayed to"
-    body = wanted.with_model(target.model or await _only_model(replica))
-    if wanted.stream:
-        await gateway.relay.stream(request, replica.endpoint, wanted.path, body, Watch(wanted.choices))
-    else:
-        await gateway.relay.answer(request, replica.endpoint, wanted.path, body, complete_choices(wanted.choices))
+    model = target.model or await _only_model(replica)
+    adapter = model if _is_adapter(replica, model) else None
+    if adapter is not None:
+        wanted.add(replica.provider.own_fields(adapter, replica.endpoint))
+    body = wanted.with_model(model)
+    if not wanted.stream:
+        check = complete_choices(wanted.choices, adapter, partial(_tell, request))
+        await gateway.relay.answer(request, replica.endpoint, wanted.path, body, check)
+        return
+    watch = Watch(wanted.choices, adapter)
+    try:
+        await gateway.relay.stream(request, replica.endpoint, wanted.path, body, watch)
+    finally:
+        if watch.tokens is not None:
+            _tell(request, watch.tokens)
+
+
+def _tell(request: Request, tokens: Tokens) -> None:
+    request.usage = tokens.prompt_tokens, tokens.completion_tokens or 0
+
+
+def _is_adapter(replica: Replica, model: str) -> bool:
+    return any(row.id == model and row.parent is not None for row in replica.models)
 
 
 async def _only_model(replica: Replica) -> str:

@@ -570,7 +570,7 @@ def test_closing_closes_the_transports_and_the_provider_stays_usable() -> None:
 
 def test_every_method_has_an_async_twin() -> None:
     names = {name for name, value in inspect.getmembers(VLLMProvider, callable) if not name.startswith("_")}
-    asks_nobody = {"capabilities", "get_capabilities", "close", "endpoints_at", "unload"}
+    asks_nobody = {"capabilities", "get_capabilities", "close", "endpoints_at", "own_fields", "unload"}
     lonely = {
         name
         for name in names - asks_nobody
