@@ -67,6 +67,8 @@ def figure(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     parts, top = [], 20
     for kind, text in COSTS.items():
         shown = [one for one in rows if kind in one]
+        if not shown:
+            continue
         parts.append(f'<text x="{_LEFT}" y="{top}" class="h">{escape(text)}: CPU, times {escape(facts["base"])}</text>')
         widest = max(one[kind]["ratio"][2] for one in shown)
         scale = _BAR / min(widest, 12)  # a gateway far beyond all others gets a bar that is cut off

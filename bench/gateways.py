@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
 MODEL = "smollm2"
 KEY = "ac-bench"
+MASTER_KEY = f"sk-{sha256(KEY.encode()).hexdigest()}"  # litellm starts with none that looks weak
 UVICORN = ("--http", "httptools", "--loop", "uvloop", "--no-access-log", "--log-level", "warning", "--lifespan", "off")
 
 
@@ -55,6 +56,7 @@ class Gateway:
     kind: Kind
     port: int
     process: subprocess.Popen[bytes]
+    log: Path
     version: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     found: dict[str, list[float]] = field(default_factory=dict)
@@ -121,7 +123,9 @@ KINDS = {
              lambda source: {"UPSTREAM": f"http://127.0.0.1:{source}"}),
         Kind("uvicorn alone", _ASGI, _uvicorn("empty"),
              lambda _: {"ANSWER": str(recordings() / "chat.http")}, answers=True),
-        Kind("litellm proxy", ("litellm[proxy]",), _litellm, lambda _: {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}),
+        Kind("litellm proxy", ("litellm[proxy]",), _litellm,
+             lambda _: {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": MASTER_KEY},
+             headers=(f"authorization: Bearer {MASTER_KEY}",)),
     )
 }  # fmt: skip
 
@@ -178,7 +182,7 @@ def _start(kind: Kind, source: int, stack: ExitStack) -> Gateway:
             process.kill()
 
     stack.callback(stop)
-    return Gateway(kind, port, process, version=version(kind))
+    return Gateway(kind, port, process, folder / "log", version=version(kind))
 
 
 def _answers(gateway: Gateway, body: dict[str, object]) -> bool:
@@ -194,7 +198,8 @@ def _answers(gateway: Gateway, body: dict[str, object]) -> bool:
             forget_peak(gateway.pid)
             return True
         time.sleep(0.5)
-    print(f"{gateway.name} is left out: it does not answer", file=sys.stderr)
+    said = gateway.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    print(f"{gateway.name} is left out: it does not answer", *said[-8:], sep="\n  ", file=sys.stderr)
     return False
 
 
