@@ -17,7 +17,7 @@ def table(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
     head += ["proved request, times a plain one", "added to the first token, µs", "wrong answers"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * (1 + 2 * len(COSTS) + 3)]
     for one in rows:
-        cells = [f"{one['gateway']} {one['version']}"]
+        cells = [f"{one['gateway']} {one['version']}".strip()]
         for kind in COSTS:
             found = one.get(kind)
             cells += (

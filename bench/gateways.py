@@ -146,7 +146,9 @@ def programs(kind: Kind) -> Path:
 
 
 def version(kind: Kind) -> str:
-    """Of the first package."""
+    """Of the gateway; none for those that are a page of code of ours on several packages."""
+    if len(kind.packages) > 1:
+        return ""
     name = kind.packages[0].partition("[")[0] if kind.packages else "abstractcore"
     ask = f"from importlib.metadata import version; print(version({name!r}))"
     argv = [str(programs(kind) / "python"), "-c", ask]
