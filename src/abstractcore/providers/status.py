@@ -158,16 +158,24 @@ def _now(row: ProviderInfo, timeout: float) -> dict[str, Any]:
     try:
         llm = row.provider_class()
         models = [model.id for model in llm.list_models(timeout=timeout)]
-    except MissingExtraError as error:
-        return {"status": NOT_INSTALLED, "error": str(error)}
-    except (ConnectionFailedError, RequestTimeoutError) as error:
-        return {"status": UNREACHABLE, "error": str(error)}
-    except AuthenticationError as error:
-        return {"status": ERROR if _has_key(row.name, llm) else NO_KEY, "error": str(error)}
+    except (MissingExtraError, ConnectionFailedError, RequestTimeoutError, AuthenticationError) as error:
+        return {"status": state_of(error, row.name, llm), "error": str(error)}
     finally:
         if llm is not None:
             llm.close()
     return {"status": AVAILABLE if models else NO_MODELS, "models": models, "model_count": len(models)}
+
+
+def state_of(error: AbstractCoreError, name: str, llm: Provider | None) -> str:
+    """What an error, met when a provider was asked for its models, says of its state."""
+    match error:
+        case MissingExtraError():
+            return NOT_INSTALLED
+        case ConnectionFailedError() | RequestTimeoutError():
+            return UNREACHABLE
+        case AuthenticationError() if not _has_key(name, llm):
+            return NO_KEY
+    return ERROR
 
 
 def _has_key(name: str, llm: Provider | None) -> bool:

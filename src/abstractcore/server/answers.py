@@ -81,9 +81,11 @@ class BackendRow(Struct):
 
     name: str
     provider: str
-    status: Literal["available", "unreachable", "no models"]
+    status: Literal["available", "no_models", "unreachable", "no_key", "not_installed", "error"]
     models: list[str]
     error: str | None
+    hint: str | None
+    """What to do about it."""
     replicas: Any
     capabilities: dict[str, str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -66,6 +66,7 @@ class Passage(NamedTuple):
 
 Prepare = Callable[[Backing], Passage]
 """Decides what is sent to one server, and what its answer is held to. Pure."""
+Otherwise = Callable[["Request", Asked, "Target", "Replica"], Awaitable[None]]
 NO_SUCH_PATH: Final = (404, 405, 501)
 
 
@@ -75,8 +76,8 @@ async def pass_on(
     asked: Asked,
     prepare: Prepare,
     *,
-    path: str | None = None,
     headers: Mapping[str, str] | None = None,
+    otherwise: Otherwise | None = None,
 ) -> None:
     """Answers a request by a server that has its path.
 
@@ -85,8 +86,8 @@ async def pass_on(
         request: The client's.
         asked: What was read of it.
         prepare: Decides for one server.
-        path: Of the backend, where it differs from the request's.
         headers: That go with it.
+        otherwise: Answers by a server that speaks another protocol.
 
     Raises:
         UnsupportedFeatureError: The backend has no such path.
@@ -95,7 +96,7 @@ async def pass_on(
     target = await gateway.resolve(request, asked.model)
     several = len(target.backend.replicas) > 1
     key = conversation_of(asked.fields, target.model) if several else None
-    attempt = partial(_attempt, gateway, request, asked, target, prepare, path or request.path, headers)
+    attempt = partial(_attempt, gateway, request, asked, target, prepare, headers, otherwise)
     try:
         await on_a_replica(request, target, key, attempt)
     except ModelNotFoundError as error:
@@ -110,10 +111,14 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
     asked: Asked,
     target: Target,
     prepare: Prepare,
-    path: str,
     headers: Mapping[str, str] | None,
+    otherwise: Otherwise | None,
     replica: Replica,
 ) -> None:
+    path = request.path
+    if otherwise is not None and not replica.provider.endpoints_at(path):
+        await otherwise(request, asked, target, replica)
+        return
     endpoint = endpoint_at(replica, path)
     known = await replica.provider.aknown_fields(path, endpoint)
     model = target.model or await only_model(replica)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import about, adapters
+from . import about, adapters, checking
 from .chat import spec
 from .chat.serving import CHAT, TEXT, completions
+from .embeddings import serving as embeddings
 from .messages import serving as messages
 from .models import list_models, show_model
 from .pages import show
@@ -19,6 +20,8 @@ ROUTES: Final = (
     Route("POST", TEXT, completions, "Continue a text.", spec=spec.TEXT),
     *responses.ROUTES,
     *messages.ROUTES,
+    *embeddings.ROUTES,
+    *checking.ROUTES,
     Route("GET", "/v1/models", list_models, "List models, adapters under their parents.", spec=about.MODELS),
     Route("GET", "/v1/models/*", show_model, "Show one model.", spec=about.MODEL),
     Route("POST", adapters.LOAD, adapters.load, "Load a LoRA adapter on all replicas.", spec=adapters.LOADING),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..providers.status import AVAILABLE, NO_MODELS, state_of
 from .guard import may_use
 
 if TYPE_CHECKING:
     from ..errors import AbstractCoreError
     from .asgi import Request
+    from .backend import Backend
+    from .catalog import Listing
     from .gateway import Gateway
 
 
@@ -34,19 +37,27 @@ async def ready(gateway: Gateway, request: Request) -> None:
 async def providers(gateway: Gateway, request: Request) -> None:
     """What each backend is and has."""
     listings = await gateway.catalog.listings()
-    rows = [
-        {
-            "name": name,
-            "provider": backend.provider_name,
-            "status": "available" if listings[name].models else "unreachable" if listings[name].error else "no models",
-            "models": [row.id for row in listings[name].models if may_use(request, f"{name}/{row.id}")],
-            "error": _message(listings[name].error),
-            "replicas": len(backend.replicas),
-            "capabilities": {str(what): str(how) for what, how in backend.fleet.capabilities().items()},
-        }
-        for name, backend in gateway.backends.items()
-    ]
+    rows = [_row(request, backend, listings[name]) for name, backend in gateway.backends.items()]
     await request.json({"providers": rows})
+
+
+def _row(request: Request, backend: Backend, listing: Listing) -> dict[str, Any]:
+    return {
+        "name": backend.name,
+        "provider": backend.provider_name,
+        "status": _state(backend, listing),
+        "models": [row.id for row in listing.models if may_use(request, f"{backend.name}/{row.id}")],
+        "error": _message(listing.error),
+        "hint": listing.error.hint if listing.error else None,
+        "replicas": len(backend.replicas),
+        "capabilities": {str(what): str(how) for what, how in backend.fleet.capabilities().items()},
+    }
+
+
+def _state(backend: Backend, listing: Listing) -> str:
+    if listing.error is None:
+        return AVAILABLE if listing.models else NO_MODELS
+    return state_of(listing.error, backend.provider_name, backend.fleet)
 
 
 def _message(error: AbstractCoreError | None) -> str | None:
