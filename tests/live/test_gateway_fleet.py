@@ -1,0 +1,138 @@
+"""The gateway in front of two real vLLM servers that are killed, frozen, drained and started again under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from abstractcore.deploy import local_vllm
+from abstractcore.settings import cache_dir
+from tests.browser.gateway import RunningGateway, running
+
+from .conftest import Shown, make, make_adapters, unused_port
+from .fleet import NAME, Load, Server, servers, until
+
+CONFIG = """
+[backends.vllm]
+base_url = [{urls}]
+allow_adapters = true
+adapter_folders = ["{folder}"]
+{more}
+"""
+
+
+@pytest.fixture(scope="module")
+def model(environment: local_vllm.Environment, show: Shown) -> Path:
+    path = cache_dir() / "models" / "tiny-qwen2"
+    with show() as report:
+        make(environment, path, ["model"], report)
+        make_adapters(environment, path, report)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    environment: local_vllm.Environment, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Server]]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with servers(environment, model, [unused_port(), unused_port()], folder) as found:
+        yield found
+
+
+def config_of(fleet: list[Server], model: Path, more: str = "") -> str:
+    urls = ", ".join(f'"{server.spec.base_url}"' for server in fleet)
+    return CONFIG.format(urls=urls, folder=model.parent, more=more)
+
+
+@pytest.fixture
+def gateway(fleet: list[Server], model: Path, tmp_path: Path) -> Iterator[RunningGateway]:
+    with running(config_of(fleet, model), tmp_path) as found:
+        yield found
+
+
+async def both_up(gateway: RunningGateway, fleet: list[Server]) -> None:
+    await until(lambda: all(server.is_up(gateway.url) for server in fleet), "both replicas are up")
+
+
+def adapter(model: Path) -> dict[str, str]:
+    return {"lora_name": "sql", "lora_path": str(model.with_name(f"{model.name}-lora-1"))}
+
+
+async def test_an_adapter_is_loaded_on_all_replicas_and_unloaded_again(
+    gateway: RunningGateway, fleet: list[Server], model: Path
+) -> None:
+    await both_up(gateway, fleet)
+    answer = gateway.post("/v1/load_lora_adapter", adapter(model))
+    assert set(answer["replicas"]) == {server.address for server in fleet}
+    assert [server.adapters() for server in fleet] == [["sql"], ["sql"]]
+    rows = {row["id"]: row for row in gateway.get("/v1/models")["data"]}
+    assert rows["vllm/sql"]["parent"] == f"vllm/{NAME}"
+    asked = {"model": "vllm/sql", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+    assert gateway.post("/v1/chat/completions", asked)["model"] == "sql"
+    assert set(gateway.post("/v1/load_lora_adapter", adapter(model))["replicas"].values()) == {"was there"}
+    gateway.post("/v1/unload_lora_adapter", {"lora_name": "sql"})
+    assert [server.adapters() for server in fleet] == [[], []]
+
+
+async def test_a_frozen_replica_gets_no_requests_and_loses_none(gateway: RunningGateway, fleet: list[Server]) -> None:
+    await both_up(gateway, fleet)
+    async with Load(gateway.url) as load:
+        await load.more(20)
+        fleet[0].freeze()
+        try:
+            seconds = await until(lambda: not fleet[0].is_up(gateway.url), "the frozen one is out", 30)
+            print(f"a frozen replica was out after {seconds:.1f} s")
+            assert fleet[1].is_up(gateway.url)
+            await load.more(20)
+        finally:
+            fleet[0].thaw()
+        await until(lambda: fleet[0].is_up(gateway.url), "it is back")
+    assert not load.failures
+
+
+async def test_a_replica_is_killed_and_comes_back_with_its_adapters(
+    gateway: RunningGateway, fleet: list[Server], model: Path
+) -> None:
+    await both_up(gateway, fleet)
+    gateway.post("/v1/load_lora_adapter", adapter(model))
+    async with Load(gateway.url) as load:
+        await load.more(10)
+        begun = [asyncio.Event() for _ in range(6)]
+        streams = [asyncio.ensure_future(load.stream(f"s {at}", event.set)) for at, event in enumerate(begun)]
+        await asyncio.gather(*(event.wait() for event in begun))
+        fleet[0].kill()
+        seconds = await until(lambda: not fleet[0].is_up(gateway.url), "the dead one is out", 30)
+        print(f"a dead replica was out after {seconds:.1f} s")
+        await load.more(20)
+        outcomes = await asyncio.gather(*streams)
+    assert not load.failures, "plain requests are all answered"
+    assert {outcome.status for outcome in outcomes} == {200}
+    broken = [outcome for outcome in outcomes if not outcome.done]
+    assert all(outcome.error["code"] == "upstream_stream_broken" for outcome in broken)
+    assert broken, "some streams were in flight on it"
+    assert len(broken) < len(outcomes), "and some were not"
+    assert gateway.get("/ready")["ready"]
+    await asyncio.to_thread(fleet[0].start)
+    await until(lambda: fleet[0].is_up(gateway.url), "it is back")
+    assert fleet[0].adapters() == ["sql"]
+
+
+async def test_a_rolling_restart_fails_no_request(gateway: RunningGateway, fleet: list[Server], model: Path) -> None:
+    await both_up(gateway, fleet)
+    gateway.post("/v1/load_lora_adapter", adapter(model))
+    async with Load(gateway.url, model="vllm/sql") as load:
+        for server in fleet:
+            await load.more(10)
+            begun = asyncio.Event()
+            streaming = asyncio.ensure_future(load.stream(f"while {server.address} stops", begun.set))
+            await begun.wait()
+            await asyncio.to_thread(server.stop)
+            await load.more(10)
+            assert (await streaming).done, "what runs when it is told to stop is ended in peace"
+            await asyncio.to_thread(server.start)
+            await until(lambda server=server: server.is_up(gateway.url), "it is back")  # type: ignore[misc]
+            assert server.adapters() == ["sql"]
+    assert not load.failures
