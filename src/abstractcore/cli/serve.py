@@ -12,6 +12,7 @@ from ..errors import AbstractCoreError, ConfigurationError
 from .greeting import Greeting
 
 if TYPE_CHECKING:
+    from ..server.config import GatewayConfig
     from ..server.loading import Given
 
 WRONG: Final = 2
@@ -46,7 +47,8 @@ REFUSED: Final = 3
 @click.option("--yes", is_flag=True, help="Don't ask before downloading.")
 @click.option("--quiet", is_flag=True, help="Write no line for each request.")
 @click.option("--check", "--dry-run", "check", is_flag=True, help="Print what is in force and from where, and end.")
-def serve(file: Path | None, local: bool, yes: bool, check: bool, **flags: Any) -> None:
+@click.option("--show-data-plane", "show_routers", is_flag=True, help="Print the routers' command lines, and end.")
+def serve(file: Path | None, local: bool, yes: bool, check: bool, show_routers: bool, **flags: Any) -> None:
     """Serve all backends behind one OpenAI-compatible address, with a chat page.
 
     Stderr says what is open and what answers, then a line for each request. A script can wait for the line that begins
@@ -63,6 +65,9 @@ def serve(file: Path | None, local: bool, yes: bool, check: bool, **flags: Any) 
         _check(file, given)
         return
     config = load(file, given).config
+    if show_routers:
+        _show_routers(config)
+        return
     run(config, Greeting(config))
 
 
@@ -122,6 +127,22 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise click.UsageError(f"{option} {text!r} is not of the form NAME=VALUE")
     return name, value
+
+
+def _show_routers(config: GatewayConfig) -> None:
+    """Prints what starts the routers elsewhere."""
+    import shlex
+
+    from ..server.backend import Backend
+    from ..server.data_plane import command_of
+
+    routed = {name: row for name, row in config.backends.items() if row.data_plane is not None}
+    if not routed:
+        raise ConfigurationError(
+            "no backend has a data plane of its own", hint='data_plane = "vllm-router" below [backends.NAME]'
+        )
+    for name, row in routed.items():
+        click.echo(shlex.join(command_of(Backend(name, row))))
 
 
 def _check(file: Path | None, given: Sequence[Given]) -> None:

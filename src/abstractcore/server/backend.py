@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -73,6 +73,8 @@ class Replica:
     """Requests that it got so far."""
     models: Sequence[ModelInfo] = ()
     """What it said it serves, when it was asked last."""
+    salts: Mapping[str, str] = field(default_factory=dict)
+    """What keeps an adapter from prefixes that the server cached for another one of the same name."""
     adapters: dict[str, str] = field(default_factory=dict)
     """Path by name, of those that it had when it was up; whoever loaded them."""
     busy: Load | None = None
@@ -115,8 +117,12 @@ class Replica:
         Raises:
             ProviderError: It does not answer.
         """
-        self.models = await self.provider.alist_models(timeout=seconds)
-        return self.models
+        models = await self.provider.alist_models(timeout=seconds)
+        salting = getattr(self.provider, "acache_salts", None)
+        if salting is not None:
+            self.salts = await salting(models)
+        self.models = models
+        return models
 
     def streams_move(self) -> bool:
         """Whether any stream has moved on since this was asked last."""
@@ -165,6 +171,11 @@ class Backend:
                 hint=f"remove data_plane below [backends.{name}]",
             )
         self.in_process = get_provider_info(self.provider_name).in_process
+        if self.in_process and config.model is None:
+            raise ConfigurationError(
+                f"the backend {name!r} runs its model in this process, and names none",
+                hint=f'write model = "..." below [backends.{name}]: a folder, a GGUF file or a hub id',
+            )
         urls = [config.base_url] if config.base_url is None or isinstance(config.base_url, str) else config.base_url
         several = len(urls) > 1
         settings = _settings(config, several=several)
@@ -251,6 +262,8 @@ class Backend:
         Raises:
             AbstractCoreError: None does.
         """
+        if self.in_process:
+            return [ModelInfo(id=self.config.model or "", loaded=True)]
         asked = [row for row in self.replicas if row.up] or self.replicas
         outcomes = await asyncio.gather(*(row.refresh(seconds) for row in asked), return_exceptions=True)
         rows: dict[str, ModelInfo] = {}

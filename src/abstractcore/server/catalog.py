@@ -117,7 +117,10 @@ class Catalog:
         name = self.aliases.get(wanted, wanted)
         prefix, slash, rest = name.partition("/")
         if prefix in self.backends:
-            return Target(self.backends[prefix], rest if slash else None)
+            backend, model = self.backends[prefix], rest if slash else None
+            if backend.in_process and model not in (None, backend.config.model):
+                raise await self.missing(wanted)  # or clients could have this process load whatever they name
+            return Target(backend, model)
         homes = _homes(name, await self.listings())
         if not homes:  # somebody may just have loaded it
             homes = _homes(name, await self.listings(newer_than=monotonic() - AGAIN_SECONDS))

@@ -17,6 +17,8 @@ from abstractcore.testing import FakeServer, Reply
 from abstractcore.wire.call import Call
 from tests.asgi_client import Client, fake_vllm, gateway_of
 
+from .test_chat import ASKED, CHAT, completion
+
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 SQL = {"lora_name": "sql", "lora_path": "/adapters/sql"}
 
@@ -24,7 +26,7 @@ SQL = {"lora_name": "sql", "lora_path": "/adapters/sql"}
 class FakeLoras:
     """A vLLM that loads adapters, or refuses to."""
 
-    def __init__(self, *, refuses: bool = False, keeps: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False, keeps: bool = False, version: str = "0.32.0") -> None:
         self.loaded: dict[str, str] = {}
         self.refuses = refuses
         self.keeps = keeps
@@ -34,7 +36,8 @@ class FakeLoras:
                 "POST /v1/load_lora_adapter": self._load,
                 "POST /v1/unload_lora_adapter": self._unload,
                 "GET /metrics": Reply((b"process_start_time_seconds 1.0\n",)),
-            }
+            },
+            version,
         )
 
     def _models(self, _: Call) -> Reply:
@@ -190,3 +193,17 @@ async def test_what_makes_no_sense_reaches_no_server(body: Any, status: int) -> 
     client, _ = of(engine, folders=["/adapters"])
     assert (await client.post(LOAD, body)).status == status
     assert f"POST {LOAD}" not in engine.server.paths()
+
+
+@pytest.mark.parametrize(("version", "salted"), [("0.12.0", True), ("0.32.0", False)])
+@pytest.mark.parametrize("extra", [{}, {"guided_regex": "H.*"}], ids=["passed on", "proved"])
+async def test_an_adapter_is_kept_from_what_the_server_cached_for_another_one_of_its_name(
+    version: str, extra: dict[str, Any], *, salted: bool
+) -> None:
+    engine = FakeLoras(version=version)
+    engine.server.route("POST /v1/chat/completions", completion(model="sql"))
+    client, _ = of(engine)
+    await client.post(LOAD, SQL)
+    got = await client.post(CHAT, {**ASKED, "model": "vllm/sql", **extra})
+    assert got.status == 200
+    assert engine.server.sent[-1].get("cache_salt") == ("/adapters/sql" if salted else None)

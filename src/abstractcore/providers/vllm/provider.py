@@ -110,6 +110,17 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         dialect = yield from server.learn(endpoint)
         return dialect.fields_of(path)
 
+    async def acache_salts(self, rows: Sequence[ModelInfo]) -> dict[str, str]:
+        """The ``cache_salt`` that requests to adapters need, by name: for those who pass requests on.
+
+        Some releases know an adapter's cached prefixes by its name only, also when another one has taken the name.
+        """
+        if not any(row.parent is not None and row.root for row in rows):
+            return {}
+        if not routing.needs_salt(await self._arun(server.learn(self._endpoint))):
+            return {}
+        return {row.id: row.root for row in rows if row.parent is not None and row.root}
+
     def server_version(self) -> str | None:
         """The server's version as it says it; ``None`` if it hides it."""
         return self._run(server.learn(self._endpoint)).version

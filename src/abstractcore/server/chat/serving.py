@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Raw
+from msgspec.json import encode
+
 from ...errors import ModelNotFoundError
 from ..asgi import EVENTS
 from ..choice import conversation_of
@@ -42,6 +45,9 @@ async def completions(gateway: Gateway, request: Request) -> None:
 
 
 async def _answer(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
+    salt = replica.salts.get(target.model or "")
+    if salt is not None:
+        wanted.fields.setdefault("cache_salt", Raw(encode(salt)))
     surface = gateway.surfaces.fresh(replica, wanted.path) or await gateway.surfaces.find(replica, wanted.path)
     if not wanted.fields.keys() <= surface.passable:
         wanted.drop_idle()
