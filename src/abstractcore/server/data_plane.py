@@ -116,14 +116,21 @@ def data_planes(backends: Iterable[Backend], port: int) -> Iterator[None]:
 def _start(backend: Backend, gateway_port: int) -> runtime.ServerProcess:
     program = find_program()
     port = free_port(PORTS)
-    folder, name = state_dir(), f"router-{backend.name}-{gateway_port}"
+    folder, name = state_dir(), f"router-{backend.name}-{gateway_port or os.getpid()}"
     pid_file, log = folder / f"{name}.json", folder / f"{name}.log"
     left = runtime.find_server(pid_file)
-    if left is not None:  # of a gateway that was killed
-        runtime.stop_server(left, grace=5.0)
+    if left is not None:
+        if _lives(int(left.note.get("gateway", 0))):
+            raise DeployError(
+                f"another gateway on port {gateway_port} has a router for its backend {backend.name!r}",
+                why=f"its process id is {left.note['gateway']}",
+                hint="name another port with --port",
+            )
+        runtime.stop_server(left, grace=5.0)  # its gateway was killed
     command = argv(program, workers_of(backend), port, free_port(range(port + 1, PORTS.stop)))
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    process = runtime.start_server(command, env=env, log=log, pid_file=pid_file)
+    note = {"gateway": str(os.getpid())}
+    process = runtime.start_server(command, env=env, log=log, pid_file=pid_file, note=note)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(process, url, log)
@@ -132,6 +139,14 @@ def _start(backend: Backend, gateway_port: int) -> runtime.ServerProcess:
         raise
     backend.set_front(url)
     return process
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return pid > 0
 
 
 def _wait(process: runtime.ServerProcess, url: str, log: Path) -> None:

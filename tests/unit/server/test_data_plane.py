@@ -41,7 +41,7 @@ def test_a_router_that_is_not_installed_is_an_extra_to_install(monkeypatch: pyte
 def test_only_vllm_has_a_router() -> None:
     with pytest.raises(ConfigurationError, match="routes to vLLM servers only"):
         Backend("ollama", BackendConfig(data_plane="vllm-router"))
-    with pytest.raises(ConfigurationError, match=r"'haproxy'.*data_plane"):
+    with pytest.raises(ConfigurationError, match=r"backends\.vllm\.data_plane"):
         config_of({"backends": {"vllm": {"data_plane": "haproxy"}}}, "gateway.toml")
 
 
