@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..server.catalog import Listing
     from ..server.gateway import Gateway
 
-WIDTH = 10
+WIDTH: Final = 10
 
 
 class Greeting:
@@ -71,7 +71,8 @@ def backend_line(name: str, listing: Listing, *, is_asked: bool) -> str:
     bases = [row.id for row in listing.models if row.parent is None]
     adapters = len(listing.models) - len(bases)
     text = ", ".join(bases[:5]) + (f" and {len(bases) - 5} more" if len(bases) > 5 else "")
-    return _row(name, (text or "no models") + (f", {adapters} adapters" if adapters else ""))
+    more = f", {adapters} adapter{'s' if adapters > 1 else ''}" if adapters else ""
+    return _row(name, (text or "no models") + more)
 
 
 def _row(label: str, text: str) -> str:

@@ -23,6 +23,7 @@ _FAILURES: Final = {
     413: "The body is larger than the gateway takes.",
     422: "The answer broke what was promised; `partial` holds its text.",
     429: "Too many requests; `Retry-After` says when to come again.",
+    501: "The backend has no such endpoint.",
     502: "The backend failed.",
     503: "No backend, or no place, for it now; `Retry-After` says when to come again.",
     504: "The backend took too long.",
