@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Unpack, overload
 
@@ -282,11 +283,11 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
         Args:
             timeout: Seconds for each request; the provider's own limits when left out.
         """
-        return _by_name(self._run(_within(self._plan_models(), timeout)))
+        return sorted(self._run(_within(self._plan_models(), timeout)), key=attrgetter("id"))
 
     async def alist_models(self, *, timeout: float | None = None) -> list[ModelInfo]:  # noqa: ASYNC109 - the twin
         """Like ``list_models``."""
-        return _by_name(await self._arun(_within(self._plan_models(), timeout)))
+        return sorted(await self._arun(_within(self._plan_models(), timeout)), key=attrgetter("id"))
 
     def list_available_models(self) -> list[str]:
         """Names of the models that the backend serves, sorted."""
@@ -441,10 +442,6 @@ class Provider(BatchCalls, ToolLoopCalls, ABC):
 
 def _within(plan: Plan[T], timeout: float | None) -> Plan[T]:
     return plan if timeout is None else limited(plan, Timeouts(timeout, timeout, timeout, timeout))
-
-
-def _by_name(rows: list[ModelInfo]) -> list[ModelInfo]:
-    return sorted(rows, key=lambda row: row.id)
 
 
 BaseProvider = Provider
