@@ -1,6 +1,6 @@
 /** Takes a conversation out of a file that may hold anything: only what is known comes in, and every id is new. */
 
-import { defaults } from "./request.js";
+import { defaults, KINDS } from "./request.js";
 import { createChat, makeId, slot } from "./tree.js";
 
 const isText = (value) => typeof value === "string";
@@ -14,7 +14,7 @@ function settingsOf(given) {
     if (name !== "constraint" && typeof given?.[name] === typeof value) known[name] = given[name];
   }
   for (const name of Object.keys(known.constraint)) known.constraint[name] = text(given?.constraint?.[name]);
-  if (known.constraint.kind && !(known.constraint.kind in known.constraint)) known.constraint.kind = "";
+  if (!Object.hasOwn(KINDS, known.constraint.kind)) known.constraint.kind = "";
   return known;
 }
 

@@ -28,7 +28,9 @@ export async function refreshModels() {
   served.value = { ...served.value, loading: true };
   try {
     const { data } = await getJson("v1/models");
-    served.value = { rows: data, error: null, loading: false };
+    const ids = new Set(data.map((row) => row.id));
+    // An alias is a name of the model that it stands for, as long as that one may be seen.
+    served.value = { rows: data.filter((row) => !ids.has(row.alias_of)), error: null, loading: false };
   } catch (error) {
     served.value = { rows: served.value.rows, error, loading: false };
   }
@@ -42,9 +44,9 @@ export function chooseFirst() {
 }
 
 export async function loadAdapter(base, name, path) {
-  await postJson("v1/load_lora_adapter", { lora_name: name, lora_path: path, model: base.id });
+  const { id } = await postJson("v1/load_lora_adapter", { lora_name: name, lora_path: path, model: base.id });
   await refreshModels();
-  return adaptersOf(base).find((row) => row.id === name || row.id.endsWith(`/${name}`));
+  return find(id);
 }
 
 export async function unloadAdapter(row) {

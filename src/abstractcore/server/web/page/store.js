@@ -24,28 +24,30 @@ const tabs = "BroadcastChannel" in window ? new BroadcastChannel("abstractcore")
 
 export const busy = (chat) => Object.keys(chat.nodes).find((id) => running.value.has(id));
 
-/** When each conversation that has changed is stored. */
 const saving = new Map();
 
-/** Stores a conversation, later where more changes are likely; one without a message is not worth keeping. */
-export function save(chat, wait = 0) {
-  const due = performance.now() + wait;
-  const pending = saving.get(chat.id);
-  if (pending && pending.due <= due) return;
-  clearTimeout(pending?.timer);
-  const write = async () => {
-    saving.delete(chat.id);
-    if (!Object.keys(chat.nodes).length) return;
-    await db.put(chat);
-    tabs?.postMessage(chat.id);
-  };
-  saving.set(chat.id, { due, timer: setTimeout(write, wait) });
+/** Stores a conversation before long; what comes in between goes with it. */
+export function save(chat, wait) {
+  if (!saving.has(chat.id)) saving.set(chat.id, { chat, timer: setTimeout(() => saveNow(chat), wait) });
 }
+
+/** Stores a conversation; one without a message is not worth keeping. */
+async function saveNow(chat) {
+  clearTimeout(saving.get(chat.id)?.timer);
+  saving.delete(chat.id);
+  if (!Object.keys(chat.nodes).length) return;
+  await db.put(chat);
+  tabs?.postMessage(chat.id);
+}
+
+addEventListener("pagehide", () => {
+  for (const { chat } of [...saving.values()]) saveNow(chat);
+});
 
 /** Says that a conversation has changed: it is stored, listed first and painted. */
 export function touch(chat) {
   chat.updated = Date.now();
-  save(chat);
+  saveNow(chat);
   batch(() => {
     const others = chats.value.filter((row) => row.id !== chat.id);
     if (Object.keys(chat.nodes).length) chats.value = [db.summary(chat), ...others];
@@ -128,8 +130,8 @@ export async function refreshList() {
 
 /** Opens the conversation of the address, or an empty one. */
 export async function begin() {
+  const wanted = location.hash.slice(1);
   startChat();
-  const wanted = decodeURIComponent(location.hash.slice(1));
   await refreshList();
   if (chats.value.some((row) => row.id === wanted)) await openChat(wanted);
 }
