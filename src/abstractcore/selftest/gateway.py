@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..factory import create_llm
 from ..transport.http_sync import HttpTransport
 from ..wire.call import Answer, Call, Timeouts
 from ..wire.openai_stream import OpenAIStreamReader
@@ -129,6 +130,12 @@ def _metrics(subject: Subject) -> str:
     return f"{sum(not line.startswith('#') for line in lines)} figures"
 
 
+def _client(subject: Subject) -> str:
+    with create_llm("vllm", subject.gateway_model, base_url=f"{_root(subject)}/v1", api_key="EMPTY") as llm:
+        response = llm.generate("When was it?", guided_regex=DATE, max_tokens=24)
+    return f"{response.content}, proved here as well"
+
+
 def _sdk(subject: Subject) -> str:
     try:
         import openai
@@ -155,6 +162,7 @@ GATEWAY: Final = (
     Step("gateway.stream", "a streamed chat", _stream),
     Step("gateway.guided", "a guided answer, proved at the gate", _guided),
     Step("gateway.refusal", "a misspelled field is refused", _refusal),
+    Step("gateway.client", "this library as its client", _client),
     Step("gateway.sdk", "the official OpenAI SDK", _sdk),
     Step("gateway.pages", "chat page, docs and OpenAPI document", _pages),
     Step("gateway.metrics", "metrics", _metrics),

@@ -6,11 +6,12 @@ some releases share between adapters of one name; there each request carries a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from ...errors import AdapterError, ModelNotFoundError, ProviderError
+from ...types import ModelInfo
 from ...wire.call import Plan
 from ...wire.prometheus import read_totals
 from .. import openai_api
@@ -92,7 +93,8 @@ def started_at(endpoint: Endpoint) -> Plan[float | None]:
 def confirm(memory: Memory, endpoint: Endpoint, asked: str, answered: str | None) -> Plan[None]:
     """Finds out whether another name in the answer is one of the same base model.
 
-    A server with several names for its model answers with the first one. Asked once for each pair of names.
+    A server with several names for its model answers with the first one; a gateway lists ``backend/model`` and passes
+    on answers that name the model alone. Asked once for each pair of names.
 
     Raises:
         AdapterError: Another model or adapter answered, or it can't be known.
@@ -101,7 +103,8 @@ def confirm(memory: Memory, endpoint: Endpoint, asked: str, answered: str | None
         return
     rows = yield from openai_api.models(endpoint)
     bases = {row.id for row in rows if row.parent is None}
-    if asked not in bases or (answered is not None and answered not in bases):
+    is_base = asked in bases and (answered is None or answered in bases)
+    if not is_base and not _is_behind(rows, asked, answered):
         who = "does not say who did" if answered is None else f"names {answered!r}"
         raise adapter_error(
             endpoint,
@@ -111,6 +114,15 @@ def confirm(memory: Memory, endpoint: Endpoint, asked: str, answered: str | None
             hint="is there a proxy that rewrites model names? Ask vLLM itself",
         )
     memory.aliases.add((endpoint.root, asked, answered))
+
+
+def _is_behind(rows: Sequence[ModelInfo], asked: str, answered: str | None) -> bool:
+    """Whether a model answered under the name that it has behind a gateway, which lists no such name itself."""
+    roots = {row.id: row.root for row in rows}
+    if answered is None or answered in roots or asked not in roots:
+        return False
+    same = [name for name, root in roots.items() if name == asked or (root and root == roots[asked])]
+    return any(name.endswith(f"/{answered}") for name in same)
 
 
 def explain_lost(memory: Memory, endpoint: Endpoint, error: ModelNotFoundError) -> Plan[ProviderError]:

@@ -153,12 +153,18 @@ def test_a_structural_tag_without_content_is_refused(written: dict[str, Any]) ->
     [
         {"structured_outputs": {"regex": "a", "choice": ["a"]}},
         {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
-        {"structured_outputs": {"regex": "a"}, "guided_regex": "a"},
+        {"structured_outputs": {"regex": "a"}, "guided_regex": "b"},
     ],
 )
 def test_two_constraints_by_hand_are_told(written: dict[str, Any]) -> None:
     with pytest.raises(InvalidConstraintError, match="several constraints"):
         lift(written)
+
+
+def test_one_constraint_in_two_spellings_is_one() -> None:
+    constraint, rest = lift({"structured_outputs": {"regex": "a"}, "guided_regex": "a", "min_tokens": 1})
+    assert constraint == Regex("a")
+    assert rest == {"min_tokens": 1}
 
 
 @pytest.mark.parametrize(

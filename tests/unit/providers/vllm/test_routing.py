@@ -42,6 +42,23 @@ def test_anybody_else_is_an_error(asked: str, answered: str | None) -> None:
         confirm(asked, answered)
 
 
+GATEWAY = (
+    b'{"data": [{"id": "gpu/m", "root": "/w"}, {"id": "fast", "root": "/w"}, {"id": "gpu/other", "root": "/o"},'
+    b' {"id": "gpu/sql", "parent": "gpu/m", "root": "/sql"}]}'
+)
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("gpu/m", "m"), ("fast", "m"), ("gpu/sql", "sql")])
+def test_behind_a_gateway_a_model_has_its_own_name(asked: str, answered: str) -> None:
+    play(routing.confirm(Memory(), ENDPOINT, asked, answered), [Answer(200, {}, GATEWAY)])
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("gpu/m", "other"), ("gpu/sql", "m"), ("fast", "other"), ("m", "m2")])
+def test_another_model_behind_a_gateway_is_an_error(asked: str, answered: str) -> None:
+    with pytest.raises(AdapterError, match="did not answer"):
+        play(routing.confirm(Memory(), ENDPOINT, asked, answered), [Answer(200, {}, GATEWAY)])
+
+
 # --- what this client loaded -----------------------------------------------------------------------------------------
 
 BEFORE = Memory({"sql": Loaded("/sql", {ENDPOINT.root: 1000.0})})
