@@ -90,6 +90,7 @@ class Server:
 @contextmanager
 def servers(environment: local_vllm.Environment, model: Path, ports: list[int], folder: Path) -> Iterator[list[Server]]:
     """Servers of one model while the block runs, started one after the other."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed test run stops them too
     found = []
     for port in ports:
         place = folder / str(port)
@@ -106,6 +107,7 @@ def servers(environment: local_vllm.Environment, model: Path, ports: list[int], 
         for server in found:
             if server.process is not None:
                 runtime.stop_server(server.process, grace=5.0)
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass

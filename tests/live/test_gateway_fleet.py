@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from abstractcore.deploy import local_vllm
+from abstractcore.deploy import local_vllm, runtime
+from abstractcore.deploy.progress import Progress
 from abstractcore.settings import cache_dir
 from tests.browser.gateway import RunningGateway, running
 
 from .conftest import Shown, make, make_adapters, unused_port
-from .fleet import NAME, Load, Server, servers, until
+from .fleet import NAME, Load, Server, fetch, servers, until
 
+ROUTER = "vllm-router==0.1.17"
 CONFIG = """
 [backends.vllm]
 base_url = [{urls}]
@@ -51,6 +57,20 @@ def config_of(fleet: list[Server], model: Path, more: str = "") -> str:
 def gateway(fleet: list[Server], model: Path, tmp_path: Path) -> Iterator[RunningGateway]:
     with running(config_of(fleet, model), tmp_path) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def router(show: Shown) -> Path:
+    """The folder that has vllm-router in it, which is in no environment of ours."""
+    home = cache_dir() / "tools" / ROUTER.replace("==", "-")
+    if not (home / "bin" / "vllm-router").exists():
+        with show() as report:
+            report(Progress("router", f"installing {ROUTER}"))
+            env = local_vllm.child_env(os.environ)
+            for argv in ([sys.executable, "-m", "venv", str(home)], [f"{home}/bin/pip", "install", "-q", ROUTER]):
+                done = runtime.run(argv, env=env)
+                assert done.code == 0, "\n".join(done.tail)
+    return home / "bin"
 
 
 async def both_up(gateway: RunningGateway, fleet: list[Server]) -> None:
@@ -91,6 +111,35 @@ async def test_a_frozen_replica_gets_no_requests_and_loses_none(gateway: Running
             fleet[0].thaw()
         await until(lambda: fleet[0].is_up(gateway.url), "it is back")
     assert not load.failures
+
+
+async def test_a_router_is_told_of_a_frozen_replica_and_replaced_when_it_fails(
+    fleet: list[Server], model: Path, router: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{router}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with running(config_of(fleet, model, 'data_plane = "vllm-router"'), tmp_path) as gateway:
+        [record] = await asyncio.to_thread(lambda: list(tmp_path.rglob("router-vllm-*.json")))
+        process = json.loads(record.read_text())
+
+        def workers() -> int:
+            count: int = json.loads(fetch(f"{process['note']['url']}/readiness"))["healthy_workers"]
+            return count
+
+        await both_up(gateway, fleet)
+        async with Load(gateway.url) as load:
+            await load.more(20)
+            assert workers() == 2
+            fleet[0].freeze()
+            try:
+                await until(lambda: workers() == 1, "the router knows that one is frozen", 30)
+                await load.more(20)
+            finally:
+                fleet[0].thaw()
+            await until(lambda: workers() == 2, "the router knows that it is back")
+            os.killpg(process["pid"], signal.SIGKILL)
+            await load.more(20)
+        assert not load.failures
 
 
 async def test_a_replica_is_killed_and_comes_back_with_its_adapters(

@@ -129,9 +129,9 @@ def _start(backend: Backend, gateway_port: int) -> runtime.ServerProcess:
         runtime.stop_server(left, grace=5.0)  # its gateway was killed
     command = argv(program, workers_of(backend), port, free_port(range(port + 1, PORTS.stop)))
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    note = {"gateway": str(os.getpid())}
-    process = runtime.start_server(command, env=env, log=log, pid_file=pid_file, note=note)
     url = f"http://127.0.0.1:{port}"
+    note = {"gateway": str(os.getpid()), "url": url}
+    process = runtime.start_server(command, env=env, log=log, pid_file=pid_file, note=note)
     try:
         _wait(process, url, log)
     except BaseException:
