@@ -285,6 +285,7 @@ class Backend:
             code="upstream_down",
             retry_after=RETRY_AFTER,
             why="; ".join(reasons),
+            hint=next((row.endpoint.down_hint for row in replicas if row.endpoint is not None), None),
         )
 
     def _overloaded(self, replicas: Sequence[Replica], now: float) -> GatewayError:
