@@ -1,8 +1,8 @@
-"""Write what is made of data in docs/: all of docs/versions.md, and the tables of docs/providers.md.
+"""Write what is made of data in docs/: all of docs/versions.md, and the tables of other pages.
 
 Nothing in them is claimed by hand. docs/versions.md says what each release of vLLM is asked for: each cell is what the
 code of the provider decides for the OpenAPI document that a real server of that release has given (tests/recordings).
-The tables of docs/providers.md are those that the code obeys.
+The tables of docs/providers.md are those that the code obeys; docs/faults.md lists what tests/unit/faults plays.
 
     python scripts/make_docs.py            # write
     python scripts/make_docs.py --check    # say whether a page is out of date
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,9 +31,12 @@ from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
 from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
+from tests.unit.faults.play import Fault  # noqa: E402
+from tests.unit.faults.table import FAULTS  # noqa: E402
 
 VERSIONS_PAGE: Final = ROOT / "docs" / "versions.md"
 PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
+FAULTS_PAGE: Final = ROOT / "docs" / "faults.md"
 
 SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TAG: Final = {
@@ -218,18 +222,35 @@ def made_knobs() -> str:
     )
 
 
-MADE: Final[Mapping[str, Callable[[], str]]] = {
-    "providers": made_providers,
-    "capabilities": made_capabilities,
-    "knobs": made_knobs,
+def made_faults() -> str:
+    """What callers get of each fault that the tests play to them."""
+    rows = [
+        (fault.breaks, [outcome_of(fault, stream=False), outcome_of(fault, stream=True)])
+        for fault in sorted(FAULTS, key=lambda fault: fault.gives(stream=True) is None)
+    ]
+    return table("The server", ["plain request", "stream"], rows)
+
+
+def outcome_of(fault: Fault, *, stream: bool) -> str:
+    """What the caller gets."""
+    error = fault.gives(stream=stream)
+    if error is None:
+        return "the answer"
+    kept = " with the text so far" if stream and fault.partial else ""
+    return f"`{error.__name__}`{kept}"
+
+
+MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
+    PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
+    FAULTS_PAGE: {"faults": made_faults},
 }
-"""Parts of docs/providers.md, by the name in the comment that stands before each."""
+"""Parts of pages, by the name in the comment that stands before each."""
 
 
-def providers_page() -> str:
-    """docs/providers.md with its tables as they are today."""
-    page = PROVIDERS_PAGE.read_text(encoding="utf-8")
-    for name, make in MADE.items():
+def with_tables(path: Path) -> str:
+    """A page with its tables as they are today."""
+    page = path.read_text(encoding="utf-8")
+    for name, make in MADE[path].items():
         head, begin, rest = page.partition(f"<!-- made: {name} -->\n")
         _, end, tail = rest.partition("<!-- end -->")
         assert end, name
@@ -237,7 +258,10 @@ def providers_page() -> str:
     return page
 
 
-PAGES: Final[Mapping[Path, Callable[[], str]]] = {VERSIONS_PAGE: versions_page, PROVIDERS_PAGE: providers_page}
+PAGES: Final[Mapping[Path, Callable[[], str]]] = {
+    VERSIONS_PAGE: versions_page,
+    **{path: partial(with_tables, path) for path in MADE},
+}
 
 
 def main(arguments: Sequence[str]) -> int:
