@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.gateway import RunningGateway
 from tests.browser.visit import PHONE, Open, Visit
+from tests.recordings import openapi
 
 CHAT = "/v1/chat/completions"
 
@@ -45,6 +46,20 @@ def test_it_lists_all_endpoints(visit: Visit, served: RunningGateway) -> None:
     visit.shoot()
 
 
+def test_any_document_can_be_read(visit: Visit) -> None:
+    visit.context.route("**/openapi.json", lambda route: route.fulfill(json=openapi("0.32.0")))
+    page = visit.open("/docs")
+    everything = page.locator("details.operation")
+    expect(everything.first).to_be_visible()
+    for one in everything.all():
+        one.locator("summary").first.click()
+        expect(one.locator(".inner")).to_be_visible()
+        if one.locator("details.schema").count():
+            one.locator("details.schema > summary").first.click()
+            expect(one.locator("details.schema > dl").first).to_be_visible()
+        one.locator("summary").first.click()
+
+
 def test_a_chat_can_be_tried(visit: Visit, served: RunningGateway) -> None:
     page = visit.open("/docs")
     trial = operation(page, CHAT)
@@ -59,6 +74,7 @@ def test_a_chat_can_be_tried(visit: Visit, served: RunningGateway) -> None:
     expect(answer.get_by_role("status")).to_contain_text("200")
     said = json.loads(answer.locator("pre").first.inner_text())
     assert said["choices"][0]["message"]["content"]
+    page.locator(".response details > summary").first.click()
     visit.shoot()
 
 

@@ -1,9 +1,9 @@
 // One operation: what it takes, what it gives, and a form that tries it.
 
 import { html, useEffect, useRef, useSignal } from "../vendor/vendor.js";
-import { inWords } from "./document.js";
+import { inWords, resolve } from "./document.js";
 import { Prose } from "./prose.js";
-import { Fields } from "./schema.js";
+import { Fields, Unfolded } from "./schema.js";
 import { Trial } from "./trial.js";
 
 export function Operation({ document, operation, apiKey, models, opened }) {
@@ -65,11 +65,17 @@ function Parameters({ document, operation }) {
 function Response({ document, response }) {
   return html`
     <div class="response">
-      <p><strong>${response.status}</strong> ${response.description}</p>
+      <strong>${response.status}</strong>
+      <${Prose} text=${response.description} />
       ${response.contents.map(
         ({ type, schema }) => html`
-          <p><small>${type}</small> <span class="type">${inWords(document, schema)}</span></p>
-          <${Fields} document=${document} schema=${schema} />
+          <div>
+            <small>${type}</small>
+            ${resolve(document, schema).properties
+              ? html`<${Unfolded} document=${document} schema=${schema} />`
+              : html` <span class="type">${inWords(document, schema)}</span>
+                  <${Fields} document=${document} schema=${schema} />`}
+          </div>
         `,
       )}
     </div>

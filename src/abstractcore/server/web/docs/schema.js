@@ -44,7 +44,8 @@ function Inside({ document, schema }) {
   return inside(document, schema).map((part) => html`<${Unfolded} document=${document} schema=${part} />`);
 }
 
-function Unfolded({ document, schema }) {
+/** A schema that shows its fields when it is opened. */
+export function Unfolded({ document, schema }) {
   const open = useSignal(false);
   const name = nameOf(schema) || nameOf(resolve(document, schema)) || "its fields";
   return html`
