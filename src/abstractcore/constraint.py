@@ -85,7 +85,18 @@ class Matched(Constraint):
     def compiled(self) -> str:
         """The grammar in llguidance's own form."""
 
-    def _matcher(self) -> LLMatcher:
+    def _matcher(self, length: int = 0) -> LLMatcher:
+        """A matcher for a text of this length."""
+        if length > _SHARED:
+            return self.new_matcher()
+        master = _master(self)
+        if master.left < length:
+            master.matcher, master.left = self.new_matcher(), _SHARED
+        master.left -= length
+        return master.matcher.deep_copy()
+
+    def new_matcher(self) -> LLMatcher:
+        """Compiles the constraint; raises ``InvalidConstraintError`` if it does not compile."""
         from llguidance import LLMatcher
 
         matcher = LLMatcher(_byte_tokenizer(), self.compiled(), log_level=0, limits=_limits())
@@ -102,14 +113,14 @@ class Matched(Constraint):
         self._matcher()
 
     def prove(self, text: str) -> Proof:
-        matcher = self._matcher()
+        matcher = self._matcher(len(text))
         begun = self._follow(matcher, text)
         if begun.holds and not matcher.is_accepting():
             return Proof(False, "llguidance", f"fits the {self.kind} so far, but ends before it is complete")
         return begun
 
     def begins(self, text: str) -> Proof:
-        return self._follow(self._matcher(), text)
+        return self._follow(self._matcher(len(text)), text)
 
     def _follow(self, matcher: LLMatcher, text: str) -> Proof:
         data = text.encode("utf-8", "surrogatepass")
@@ -122,7 +133,7 @@ class Matched(Constraint):
         return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
 
     def complete(self, text: str) -> bool:
-        matcher = self._matcher()
+        matcher = self._matcher(len(text))
         data = text.encode("utf-8", "surrogatepass")
         fits = sum(_steps(matcher, data)) == len(data)
         matcher.consume_tokens([])  # of an empty text, it would not know yet that it is at its end
@@ -134,7 +145,7 @@ class Matched(Constraint):
 
     def accepted(self, text: str) -> tuple[frozenset[int], bool]:
         """The lengths of the beginnings that satisfy the constraint, and whether more could follow the whole text."""
-        matcher = self._matcher()
+        matcher = self._matcher(len(text))
         data = text.encode("utf-8", "surrogatepass")
         ends = {0} if matcher.is_accepting() else set()
         fitting = characters = 0
@@ -145,6 +156,19 @@ class Matched(Constraint):
                 if matcher.is_accepting():
                     ends.add(characters)
         return frozenset(ends), fitting == len(data) and not matcher.is_stopped()
+
+
+class _Master:
+    """A compiled constraint; a copy costs a thousandth of another compilation."""
+
+    def __init__(self, constraint: Matched) -> None:
+        self.matcher = constraint.new_matcher()
+        self.left = _SHARED
+
+
+_master: Final = lru_cache(maxsize=32)(_Master)
+_SHARED: Final = 20_000
+"""Characters that may be held against copies of one matcher: they share what their lexer learns, which has a limit."""
 
 
 class Regex(Matched):

@@ -363,3 +363,26 @@ def test_constraints_compare_by_value(one: Constraint, same: Constraint, other: 
 def test_a_broken_constraint_is_one_of_our_errors() -> None:
     with pytest.raises(AbstractCoreError):
         Regex("(").check()
+
+
+def test_a_constraint_that_is_asked_for_again_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_ = Regex.new_matcher
+
+    def counted(self: Regex) -> Any:
+        compiled.append(self.pattern)
+        return compile_(self)
+
+    monkeypatch.setattr(Regex, "new_matcher", counted)
+    for _ in range(50):
+        assert Regex("once-[0-9]+").prove("once-1").holds
+        assert not Regex("once-[0-9]+").prove("once-").holds
+    assert compiled == ["once-[0-9]+"]
+
+
+def test_texts_without_end_do_not_exhaust_a_constraint() -> None:
+    constraint = Regex("(a|b)*a(a|b){22}")
+    for number in range(60):
+        text = f"{number * 7919 % (1 << 20):020b}".replace("0", "a").replace("1", "b") * 45
+        held = constraint.prove(text)
+        assert held.holds == (text[-23] == "a"), (number, held)
