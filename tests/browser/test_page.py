@@ -96,6 +96,64 @@ def test_a_constraint_is_proved(chat: ChatPage) -> None:
     expect(chat.ask("Say anything.").locator(".badge")).to_have_count(0)
 
 
+def test_a_constraint_is_checked_while_it_is_written(chat: ChatPage) -> None:
+    chat.page.keyboard.press("Alt+c")
+    chat.page.get_by_role("tab", name="Regex").click()
+    source = chat.page.get_by_role("textbox", name="Regex")
+    use = chat.page.get_by_role("button", name="Use it")
+    source.fill("[0-9]{4}-(")
+    expect(chat.page.locator(".verdict.bad").first).to_contain_text("unclosed group")
+    expect(use).to_be_disabled()
+    source.fill("[0-9]{4}-[0-9]{2}")
+    expect(chat.page.locator(".verdict.good")).to_contain_text("compiles")
+    expect(use).to_be_enabled()
+    trial = chat.page.get_by_label("Try a text")
+    trial.fill("2024-1")
+    expect(chat.page.locator(".verdict.bad")).to_contain_text("ends before it is complete")
+    trial.fill("2024-11")
+    expect(chat.page.locator(".verdict.bad")).to_have_count(0)
+    chat.visit.shoot()
+    chat.page.get_by_role("tab", name="Regex").press("ArrowRight")
+    expect(chat.page.get_by_role("tab", name="Choice")).to_be_focused()
+    expect(chat.page.get_by_role("textbox", name="Choice")).to_be_visible()
+
+
+def test_all_of_it_by_the_keyboard(chat: ChatPage) -> None:
+    page = chat.page
+    named = page.evaluate("""() => [...document.querySelectorAll("button, input, textarea, select, a[href]")]
+        .filter((one) => !(one.ariaLabel || one.title || one.textContent.trim() || one.labels?.length))
+        .map((one) => one.outerHTML)""")
+    assert named == []
+    seen: set[str] = set()
+    page.locator("body").evaluate("body => document.activeElement.blur()")
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("""() => {
+            const { outlineStyle } = getComputedStyle(document.activeElement);
+            const one = document.activeElement;
+            // Between the last part of the page and its first one lies the browser's own frame.
+            if (one === document.body) return ["", true];
+            // The frame around the message and its buttons is coloured in its place.
+            const shown = outlineStyle !== "none" || one.id === "message";
+            return [one.ariaLabel || one.textContent.trim() || one.tagName, shown];
+        }""")
+        assert focused[1], focused
+        seen.add(focused[0])
+    assert seen >= {"Go to the message", "Search conversations", "Message", "Settings", "Constrain the answer"}
+    page.locator("body").evaluate("body => document.activeElement.blur()")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    chat.close()
+    page.keyboard.press("/")
+    expect(chat.message).to_be_focused()
+    page.keyboard.press("Alt+m")
+    expect(page.get_by_role("combobox", name="Search models")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(chat.message).to_be_focused()
+
+
 def test_several_answers_side_by_side_and_the_chosen_one_goes_on(chat: ChatPage) -> None:
     chat.set(n="3", max_tokens="20", temperature="1", seed="7")
     chat.ask("Name a fruit.")

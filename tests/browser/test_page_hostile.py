@@ -109,7 +109,7 @@ def test_a_long_answer_is_painted_once_not_for_each_word(open_browser: Open, tmp
 
 def test_what_streams_in_looks_like_what_is_painted_at_once(open_browser: Open, tmp_path: Path) -> None:
     text = (
-        "# Title\r\n\r\nA [later][1] link and a\nbroken line.\n\n1. one\n\n   more of one\n2. two\n   - deep\n\n"
+        "# Title\r\n\r\nA [later][1] link and a\nbroken line.\n\n4. one\n\n   more of one\n5. two\n   - deep\n\n"
         "> quote\nlazy\n\n"
         "```python\nif x:\n\n    y()\n```\n\n|a|b|\n|-|:-:|\n|1|2|\n\n"
         "- [ ] open\n- [x] done\n\nSetext\n===\n\n[1]: https://example.org/\n"
@@ -120,5 +120,8 @@ def test_what_streams_in_looks_like_what_is_painted_at_once(open_browser: Open, 
         streamed = chat.ask("Hello?").locator(".prose").inner_html()
         chat.page.reload()
         expect(chat.last.locator(".prose h1")).to_have_count(2)
+        expect(chat.last.locator("ol")).to_have_attribute("start", "4")
+        expect(chat.last.locator("td").nth(1)).to_have_attribute("align", "center")
+        expect(chat.last.locator("input:checked")).to_have_count(1)
         assert chat.last.locator(".prose").inner_html() == streamed
         expect(chat.last.get_by_role("link", name="later")).to_have_attribute("href", "https://example.org/")

@@ -169,7 +169,7 @@ class Stopwatch {
     return {
       first: streamed && this.#first !== null ? this.#first - this.#start : null,
       // The first token's time is the prompt's; with one choice it is one token.
-      rate: streamed && seconds > 0 && tokens > node.choices.length ? (tokens - node.choices.length) / seconds : null,
+      rate: streamed && seconds > 0.02 && tokens > node.choices.length ? (tokens - node.choices.length) / seconds : null,
       tokens,
       counted: node.usage?.completion_tokens !== undefined,
     };
