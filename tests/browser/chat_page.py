@@ -18,6 +18,19 @@ from tests.scripted_server import ScriptedServer
 # A page on a busy machine is slow, not wrong.
 expect.set_options(timeout=15_000)
 
+WRITTEN_DOWN = """
+for (;;) {
+    const base = await new Promise((resolve) => {
+        indexedDB.open("abstractcore").onsuccess = ({ target }) => resolve(target.result);
+    });
+    const row = base.transaction("chats").objectStore("chats").get(location.hash.slice(1));
+    const chat = await new Promise((resolve) => { row.onsuccess = () => resolve(row.result); });
+    base.close();
+    if (chat && !Object.values(chat.nodes).some(({ status }) => status === "running")) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+}
+"""
+
 ANSWER_MS = 90_000
 """Milliseconds that a small model may take for an answer on a busy machine."""
 
@@ -101,6 +114,11 @@ class ChatPage:
         text: str = self.page.locator("dialog pre").inner_text()
         self.close()
         return text
+
+    def reload(self) -> None:
+        """Comes back to the conversation, once the browser has written it down."""
+        self.run(WRITTEN_DOWN)
+        self.page.reload()
 
     def saved(self, button: str, folder: Path) -> Path:
         """The file that a button of the export hands out."""

@@ -183,7 +183,7 @@ def test_beams_side_by_side(chat: ChatPage) -> None:
 def test_conversations_stay_and_can_be_found_renamed_and_deleted(chat: ChatPage) -> None:
     chat.set(max_tokens="6")
     answer = chat.ask("A word about badgers, please.").locator(".prose").inner_text()
-    chat.page.reload()
+    chat.reload()
     expect(chat.last.locator(".prose")).to_have_text(answer)
 
     chat.page.keyboard.press("Alt+n")

@@ -90,7 +90,7 @@ def test_the_page_itself_trusts_no_stream(open_browser: Open, tmp_path: Path, na
         assert broken_text(chat) == "Half"
         expect(chat.last.locator(".error-box")).to_contain_text(said)
         expect(chat.last.locator(".error-box")).to_contain_text("req-7")
-        chat.page.reload()
+        chat.reload()
         assert broken_text(chat) == "Half"
 
 

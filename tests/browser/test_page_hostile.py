@@ -67,7 +67,7 @@ def test_markup_of_a_model_runs_nothing_and_fetches_nothing(open_browser: Open, 
         attributes = prose.evaluate("box => [...box.querySelectorAll('*')].flatMap((one) => one.getAttributeNames())")
         assert not [name for name in attributes if name.startswith("on")]
         assert chat.page.evaluate("window.evil") is None
-        chat.page.reload()
+        chat.reload()
         expect(chat.last.locator(".prose")).to_contain_text("After.")
         assert chat.page.evaluate("window.evil") is None
         visit.shoot()
@@ -118,7 +118,7 @@ def test_what_streams_in_looks_like_what_is_painted_at_once(open_browser: Open, 
     with in_front_of(model, tmp_path) as running, open_browser(running.url) as visit:
         chat = ChatPage(visit)
         streamed = chat.ask("Hello?").locator(".prose").inner_html()
-        chat.page.reload()
+        chat.reload()
         expect(chat.last.locator(".prose h1")).to_have_count(2)
         expect(chat.last.locator("ol")).to_have_attribute("start", "4")
         expect(chat.last.locator("td").nth(1)).to_have_attribute("align", "center")
