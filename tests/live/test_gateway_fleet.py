@@ -172,7 +172,7 @@ async def test_a_replica_is_killed_and_comes_back_with_its_adapters(
 async def test_a_rolling_restart_fails_no_request(gateway: RunningGateway, fleet: list[Server], model: Path) -> None:
     await both_up(gateway, fleet)
     gateway.post("/v1/load_lora_adapter", adapter(model))
-    async with Load(gateway.url, model="vllm/sql") as load:
+    async with Load(gateway.url, model="vllm/sql", workers=2) as load:
         for server in fleet:
             await load.more(10)
             begun = asyncio.Event()
