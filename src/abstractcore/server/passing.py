@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ..errors import ModelNotFoundError, ProviderAPIError, UnsupportedFeatureError
+from ..types import Usage
 from .chat.protocol import read_fields, typed
 from .choice import conversation_of
 from .failover import on_a_replica
@@ -43,6 +44,13 @@ async def read(gateway: Gateway, request: Request, reader: msgspec.json.Decoder[
     return Asked(fields, known.model, bool(getattr(known, "stream", None)))
 
 
+Tell = Callable[[Usage | None, Mapping[str, Any]], None]
+
+
+def _tell_nobody(usage: Usage | None, said: Mapping[str, Any]) -> None:
+    pass
+
+
 class Backing(NamedTuple):
     """What is known of the server that gets a request."""
 
@@ -52,6 +60,19 @@ class Backing(NamedTuple):
     model: str
     cloud: bool = False
     """It is the cloud whose protocol this is: it does all that the protocol has."""
+    adapter: str | None = None
+    """The model, if it is an adapter: the answer must name it."""
+    tell: Tell = _tell_nobody
+    """Hears of the tokens of an answer, and of its proof."""
+
+    def check_model(self, answered: str | None) -> None:
+        """Holds the name of the model that answered against the adapter that was asked.
+
+        Raises:
+            ProviderAPIError: Another one answered.
+        """
+        if self.adapter is not None and answered != self.adapter:
+            raise ProviderAPIError(f"the adapter {self.adapter!r} was asked, but {answered!r} answered")
 
 
 class Passage(NamedTuple):
@@ -122,8 +143,13 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
     endpoint = endpoint_at(replica, path)
     known = await replica.provider.aknown_fields(path, endpoint)
     model = target.model or await only_model(replica)
-    cloud = bool(getattr(replica.provider, "at_home", False)) and replica.provider.provider in ("openai", "anthropic")
-    passage = prepare(Backing(replica.provider.provider, known, model, cloud))
+    name = replica.provider.provider
+    cloud = bool(getattr(replica.provider, "at_home", False)) and name in ("openai", "anthropic")
+    is_adapter = any(row.id == model and row.parent is not None for row in replica.models)
+    if is_adapter and known and "cache_salt" in known and model in replica.salts:
+        asked.fields.setdefault("cache_salt", msgspec.Raw(msgspec.json.encode(replica.salts[model])))
+    backing = Backing(name, known, model, cloud, model if is_adapter else None, partial(_tell, request))
+    passage = prepare(backing)
     try:
         if asked.stream and passage.watch is not None:
             await gateway.relay.stream(request, endpoint, path, passage.body, passage.watch, headers=headers)
@@ -133,6 +159,13 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
         if error.status not in NO_SUCH_PATH:
             raise
         raise no_such_path(replica, path, f"it answers {error.status} to {path}") from error
+
+
+def _tell(request: Request, usage: Usage | None, said: Mapping[str, Any]) -> None:
+    if usage is not None:
+        request.usage = usage.input_tokens, usage.output_tokens
+    if "constraint" in said:
+        request.proof = bool(said["constraint"].get("proved"))
 
 
 def endpoint_at(replica: Replica, path: str) -> Endpoint:

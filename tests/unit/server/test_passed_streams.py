@@ -47,8 +47,8 @@ def promise_of(name: str, **changes: Any) -> Promise | None:
 def watch_of(name: str, **changes: Any) -> EventWatch:
     promise = promise_of(name, **changes) if changes else own_promise_of(name)
     if name.startswith("response"):
-        return ResponseWatch(partial(settled, promise=promise))
-    return MessageWatch(promise)
+        return ResponseWatch(partial(settled, promise=promise, backing=backing()))
+    return MessageWatch(promise, backing())
 
 
 def body_of(name: str) -> bytes:
@@ -130,7 +130,7 @@ def test_an_answer_that_breaks_its_promise_has_no_last_event(name: str, at: list
 @given(cuts)
 def test_an_error_event_ends_the_stream_with_the_servers_words(at: list[int]) -> None:
     for promised in (True, False):
-        watch = watch_of("message_error") if promised else MessageWatch(None)
+        watch = watch_of("message_error") if promised else MessageWatch(None, backing())
         body = body_of("message_error")
         out = passed(watch, body, [cut for cut in at if cut < len(body)])
         failure = watch.failure
@@ -198,3 +198,28 @@ def test_how_failed_streams_end() -> None:
         "type": "error",
         "error": {"type": "api_error", "message": "it broke", "param": None, "code": "upstream_stream_broken"},
     }
+
+
+@pytest.mark.parametrize("name", ["response", "message"])
+def test_an_adapter_that_was_asked_must_be_named(name: str) -> None:
+    for adapter, fine in (("smollm2", True), ("sql", False)):
+        asked = backing(adapter=adapter)
+        settle = partial(settled, promise=None, backing=asked)
+        watch = ResponseWatch(settle) if name == "response" else MessageWatch(None, asked)
+        out = passed(watch, body_of(name), [])
+        assert (watch.failure is None) is fine
+        assert (LAST[name] in out) is fine
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_tokens_and_proofs_are_told(name: str) -> None:
+    heard: list[Any] = []
+    asked = backing(tell=lambda usage, said: heard.append((usage, said)))
+    promise = own_promise_of(name)
+    settle = partial(settled, promise=promise, backing=asked)
+    watch = ResponseWatch(settle) if name.startswith("response") else MessageWatch(promise, asked)
+    passed(watch, body_of(name), [])
+    (usage, said) = heard[0]
+    assert usage.input_tokens > 10
+    assert usage.output_tokens > 2
+    assert bool(said) is (promise is not None)

@@ -6,10 +6,11 @@ import msgspec
 
 from ...errors import ProviderAPIError
 from ...wire.anthropic import read_count, read_message
+from ..passing import Backing
 from ..promise import Promise, spliced
 
 
-def settled(body: bytes, promise: Promise | None) -> bytes:
+def settled(body: bytes, promise: Promise | None, backing: Backing) -> bytes:
     """A message that came to its end, with the proof of what it promises.
 
     Raises:
@@ -23,9 +24,10 @@ def settled(body: bytes, promise: Promise | None) -> bytes:
         raise ProviderAPIError("the backend's answer is no message", why=why) from error
     if completion.answers[0].finish_reason in (None, "abort"):
         raise ProviderAPIError("the backend's message did not come to an end", why="it has no stop reason")
-    if promise is None:
-        return body
-    return spliced(body, promise.settle(completion.answers, completion.usage))
+    backing.check_model(completion.model)
+    said = promise.settle(completion.answers, completion.usage) if promise else {}
+    backing.tell(completion.usage, said)
+    return spliced(body, said)
 
 
 def counted(body: bytes) -> bytes:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ...errors import ProviderAPIError
 from ...types import Alternative, ToolCall, Usage
+from ..passing import Backing
 from ..promise import Promise, spliced
 
 PENDING: Final = ("queued", "in_progress")
@@ -101,12 +102,13 @@ def read(body: bytes) -> Response:
         raise ProviderAPIError("the backend's answer is no response", why=why) from error
 
 
-def settled(body: bytes, promise: Promise | None, *, pending: bool = False) -> bytes:
+def settled(body: bytes, promise: Promise | None, backing: Backing, *, pending: bool = False) -> bytes:
     """A response that came to its end, with the proof of what it promises.
 
     Args:
         body: As it came.
         promise: What it is held to.
+        backing: Who gave it.
         pending: It need not have ended.
 
     Raises:
@@ -114,9 +116,12 @@ def settled(body: bytes, promise: Promise | None, *, pending: bool = False) -> b
         ConstraintViolationError: A promise is broken.
     """
     response = read(body)
-    if response.status in ("completed", "incomplete") and promise is not None:
-        return spliced(body, promise.settle(response.answers(), response.counted()))
-    if response.status in ("completed", "incomplete") or (pending and response.status in (*PENDING, "cancelled")):
+    if response.status in ("completed", "incomplete"):
+        backing.check_model(response.model)
+        said = promise.settle(response.answers(), response.counted()) if promise else {}
+        backing.tell(response.counted(), said)
+        return spliced(body, said)
+    if pending and response.status in (*PENDING, "cancelled"):
         return body
     why = response.error.message if response.error else f"its status is {response.status!r}"
     raise ProviderAPIError("the backend's response did not end well", why=why)
