@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
@@ -27,6 +30,9 @@ from abstractcore.providers.request import build_request  # noqa: E402
 from abstractcore.providers.vllm import server  # noqa: E402
 from abstractcore.providers.vllm.dialect import Dialect  # noqa: E402
 from abstractcore.providers.vllm.job import decide  # noqa: E402
+from abstractcore.server.config import BackendConfig, GatewayConfig, Limits  # noqa: E402
+from abstractcore.server.field_docs import field_docs  # noqa: E402
+from abstractcore.server.metrics import FAMILIES  # noqa: E402
 from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
@@ -37,6 +43,7 @@ from tests.unit.faults.table import FAULTS  # noqa: E402
 VERSIONS_PAGE: Final = ROOT / "docs" / "versions.md"
 PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
 FAULTS_PAGE: Final = ROOT / "docs" / "faults.md"
+KEYS_PAGE: Final = ROOT / "docs" / "gateway-keys.md"
 
 SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TAG: Final = {
@@ -240,9 +247,40 @@ def outcome_of(fault: Fault, *, stream: bool) -> str:
     return f"`{error.__name__}`{kept}"
 
 
+def made_metrics() -> str:
+    """What the gateway counts."""
+    rows = [
+        (f"`{row.name}`", [row.kind, ", ".join(f"`{label}`" for label in row.labels), row.about]) for row in FAMILIES
+    ]
+    return table("Metric", ["kind", "labels", "what"], rows)
+
+
+def made_fields(kind: type[Struct]) -> str:
+    """The fields of a part of the gateway's configuration, with their defaults and what the code says of them."""
+    docs = field_docs(kind)
+    blank = kind()
+    rows = [
+        (f"`{name}`", [shown_default(getattr(blank, name)), docs[name].replace("``", "`")])
+        for name in kind.__struct_fields__
+        if not isinstance(getattr(blank, name), (Struct, dict))
+    ]
+    return table("Field", ["default", "what"], rows)
+
+
+def shown_default(value: Any) -> str:
+    """A default as TOML writes it."""
+    return "" if value is None else f"`{msgspec.json.encode(value).decode()}`"
+
+
 MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
     FAULTS_PAGE: {"faults": made_faults},
+    KEYS_PAGE: {
+        "metrics": made_metrics,
+        "settings": partial(made_fields, GatewayConfig),
+        "backend": partial(made_fields, BackendConfig),
+        "limits": partial(made_fields, Limits),
+    },
 }
 """Parts of pages, by the name in the comment that stands before each."""
 
