@@ -26,6 +26,8 @@ class Bounded(HttpToolsProtocol):
     """Whether nothing is missing of a request that has begun."""
     _in_head = True
     _head_bytes = 0
+    _piece = 0
+    """Bytes that came last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -38,6 +40,7 @@ class Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._piece = len(data)
         super().data_received(data)
         if self._is_whole:
             return
@@ -47,7 +50,7 @@ class Bounded(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_head_bytes:
-                self._refuse(431, "head_too_large", f"the request's head is over {self._limits.max_head_bytes} bytes")
+                self._refuse_head()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -67,6 +70,10 @@ class Bounded(HttpToolsProtocol):
         self._is_whole, self._in_head, self._head_bytes = False, True, 0
 
     def on_headers_complete(self) -> None:
+        most = self._limits.max_head_bytes
+        if self._piece > most and sum(len(name) + len(value) for name, value in self.headers) > most:
+            self._refuse_head()
+            raise _HeadTooLargeError  # the parser stops at it
         super().on_headers_complete()
         self._in_head = False
 
@@ -77,6 +84,9 @@ class Bounded(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "invalid_http", "this is no HTTP request")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "head_too_large", f"the request's head is over {self._limits.max_head_bytes} bytes")
 
     def _start(self) -> None:
         self._timer = self.loop.call_later(self._limits.request_seconds, self._too_late)
@@ -107,3 +117,7 @@ class Bounded(HttpToolsProtocol):
                 )
                 self.transport.write(head.encode() + body)
             self.transport.close()
+
+
+class _HeadTooLargeError(Exception):
+    """The head of a request is too large, and refused."""

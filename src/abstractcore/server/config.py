@@ -56,7 +56,7 @@ class Limits(Struct, kw_only=True, forbid_unknown_fields=True):
     max_body_bytes: Count = 32 * 1024 * 1024
     """Of a request, pictures included."""
     max_head_bytes: Count = 64 * 1024
-    """Of a request's headers, about."""
+    """Of the head of a request: its first line and its headers."""
     request_seconds: Seconds = 60.0
     """Until a request has come as a whole."""
     max_in_flight: Count = 4096

@@ -64,6 +64,12 @@ async def test_headers_without_end_are_refused(loopback: None) -> None:
         assert code_of(await reader.read()) == (431, "head_too_large")
 
 
+async def test_headers_that_come_at_once_are_no_exception(loopback: None) -> None:
+    async with connected(max_head_bytes=1000) as (reader, writer):
+        writer.write(HEAD + b"x-large: " + b"a" * 1000 + b"\r\n\r\n")
+        assert code_of(await reader.read()) == (431, "head_too_large")
+
+
 async def test_what_is_no_http_gets_the_envelope_too(loopback: None) -> None:
     async with connected() as (reader, writer):
         writer.write(b"GET nowhere\r\n\r\n")
