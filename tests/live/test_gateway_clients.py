@@ -23,9 +23,11 @@ import openai
 import pydantic
 import pytest
 
-from abstractcore.deploy import local_vllm, vllm_server
+from abstractcore.deploy import local_vllm, runtime, vllm_server
+from abstractcore.deploy.progress import Progress
+from abstractcore.providers import VLLMProvider
 from tests.gateway_process import Running, serving
-from tests.live.conftest import LiveServer, Shown, running_server, unused_port
+from tests.live.conftest import LiveServer, Shown, unused_port
 
 ASKED: Final[list[Any]] = [{"role": "user", "content": "What is the capital of France?"}]
 SCHEMA: Final[dict[str, Any]] = {
@@ -381,8 +383,18 @@ def embedder(
     """A server that makes vectors."""
     args = ("--runner", "pooling", "--convert", "embed")
     spec = vllm_server.small_server(environment, smollm2[0], name="vectors", port=unused_port(), args=args)
-    with running_server(spec, adapters={}, folder=tmp_path_factory.mktemp("embedder"), show=show) as server:
-        yield server
+    folder = tmp_path_factory.mktemp("embedder")
+    # It generates no token by which it would be known to be ready.
+    note = {"base_url": spec.base_url, "model": spec.name}
+    log, pid_file = folder / "server.log", folder / "server.json"
+    process = runtime.start_server(spec.argv(), env=spec.environ(os.environ), log=log, pid_file=pid_file, note=note)
+    try:
+        with show() as report, VLLMProvider(base_url=spec.base_url) as llm:
+            report(Progress("load", "a server that makes vectors"))
+            llm.wait_until_ready(300)
+        yield LiveServer(spec.base_url, spec.name, {}, process)
+    finally:
+        runtime.stop_server(process, grace=5.0)
 
 
 def test_embeddings(embedder: LiveServer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ..errors import ModelNotFoundError, ProviderAPIError, UnsupportedFeatureError
+from ..providers.documented import DOCUMENTED
 from ..types import Usage
 from .chat.protocol import read_fields, typed
 from .choice import conversation_of
@@ -141,7 +142,8 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
         await otherwise(request, asked, target, replica)
         return
     endpoint = endpoint_at(replica, path)
-    known = await replica.provider.aknown_fields(path, endpoint)
+    # A server that hides what it reads gets what the protocol's documentation lists.
+    known = await replica.provider.aknown_fields(path, endpoint) or DOCUMENTED.get(path)
     model = target.model or await only_model(replica)
     name = replica.provider.provider
     cloud = bool(getattr(replica.provider, "at_home", False)) and name in ("openai", "anthropic")
