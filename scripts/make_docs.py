@@ -33,6 +33,7 @@ from abstractcore.providers.vllm.job import decide  # noqa: E402
 from abstractcore.server.config import BackendConfig, GatewayConfig, Limits  # noqa: E402
 from abstractcore.server.field_docs import field_docs  # noqa: E402
 from abstractcore.server.metrics import FAMILIES  # noqa: E402
+from abstractcore.server.routes import ROUTES  # noqa: E402
 from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
@@ -44,6 +45,7 @@ VERSIONS_PAGE: Final = ROOT / "docs" / "versions.md"
 PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
 FAULTS_PAGE: Final = ROOT / "docs" / "faults.md"
 KEYS_PAGE: Final = ROOT / "docs" / "gateway-keys.md"
+ENDPOINTS_PAGE: Final = ROOT / "docs" / "gateway-endpoints.md"
 
 SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TAG: Final = {
@@ -272,6 +274,34 @@ def shown_default(value: Any) -> str:
     return "" if value is None else f"`{msgspec.json.encode(value).decode()}`"
 
 
+PASSED: Final[Mapping[str, tuple[str, str]]] = {
+    "/v1/chat/completions": (
+        "vllm and openai, where nothing is promised; else by the provider, on all backends",
+        "constraints, tool calls, number of answers, their ends, adapters",
+    ),
+    "/v1/completions": ("the same", "the same, without tools"),
+    "/v1/responses": ("vllm, openai, lmstudio", "JSON schemas, structured outputs, `guided_*`, tool calls, the end"),
+    "/v1/responses/*": ("the server that keeps it", ""),
+    "/v1/messages": ("vllm, anthropic, lmstudio", "JSON schemas, tool calls, the end"),
+    "/v1/messages/count_tokens": ("vllm, anthropic, lmstudio", "that there is a number"),
+    "/v1/embeddings": ("vllm, openai, lmstudio; else by the provider", "a vector for each text, their length"),
+    "/v1/rerank": ("vllm", "that there are results"),
+    "/v1/score": ("vllm", "that there are scores"),
+    "/tokenize": ("vllm", "that there is a count"),
+    "/detokenize": ("vllm", "that there is a text"),
+}
+"""What becomes of requests to the paths that lead to backends, and what is proved of the answers."""
+
+
+def made_endpoints() -> str:
+    """All endpoints, in the order of the table."""
+    shown = [route for route in ROUTES if route.spec is not None]
+    missing = PASSED.keys() - {route.path for route in shown}
+    assert not missing, missing
+    rows = [(f"`{route.method} {route.path}`", [route.summary, *PASSED.get(route.path, ("", ""))]) for route in shown]
+    return table("Endpoint", ["what it does", "passed on to", "proved"], rows)
+
+
 MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
     FAULTS_PAGE: {"faults": made_faults},
@@ -281,6 +311,7 @@ MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
         "backend": partial(made_fields, BackendConfig),
         "limits": partial(made_fields, Limits),
     },
+    ENDPOINTS_PAGE: {"endpoints": made_endpoints},
 }
 """Parts of pages, by the name in the comment that stands before each."""
 

@@ -27,6 +27,7 @@ from abstractcore.deploy import local_vllm, runtime, vllm_server
 from abstractcore.deploy.progress import Progress
 from abstractcore.providers import VLLMProvider
 from tests.gateway_process import Running, serving
+from tests.live import llama_server
 from tests.live.conftest import LiveServer, Shown, unused_port
 
 ASKED: Final[list[Any]] = [{"role": "user", "content": "What is the capital of France?"}]
@@ -129,7 +130,7 @@ def test_a_response_that_the_limit_cut_is_an_error(sdk: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("pattern", [r"\p{L}+"])
 def test_an_engine_that_fails_within_a_stream(sdk: openai.OpenAI, pattern: str) -> None:
-    """The server cuts the connection; its own client takes the events before for an answer."""
+    """The server just cuts the connection."""
     extra = {"structured_outputs": {"regex": pattern}}
     with pytest.raises(openai.APIError, match="the stream broke"):
         list(sdk.responses.create(model="fast", input="Hi", stream=True, extra_body=extra))
@@ -433,3 +434,28 @@ def test_a_chat_model_makes_no_embeddings(sdk: openai.OpenAI) -> None:
         sdk.embeddings.create(model="anthropic/smollm2", input="a cat")
     with pytest.raises(openai.BadRequestError, match="no /v1/responses"):
         sdk.responses.create(model="anthropic/smollm2", input="a cat")
+
+
+# --- a server that ignores what it is asked for ---------------------------------------------------------------------
+
+
+def test_llama_cpp_ignores_constraints_and_nobody_takes_its_answer_for_one(tmp_path: Path) -> None:
+    """On these two endpoints llama.cpp's server answers 200, in free text."""
+    form = {"type": "json_schema", "name": "city", "schema": SCHEMA}
+    with llama_server.running() as url, serving(tmp_path, "--backend", f"lmstudio={url}/v1") as running:
+        with openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0) as sdk:
+            asked: dict[str, Any] = {"model": "lmstudio/smollm2", "input": "Where is the Louvre?"}
+            assert sdk.responses.create(**asked).output_text
+            asked |= {"text": {"format": form}, "max_output_tokens": 40}
+            with pytest.raises(openai.UnprocessableEntityError):
+                sdk.responses.create(**asked)
+            with pytest.raises(openai.APIError, match="does not satisfy"):
+                list(sdk.responses.create(**asked, stream=True))
+        with anthropic.Anthropic(base_url=running.url, api_key="none", max_retries=0) as claude:
+            told: dict[str, Any] = {"model": "lmstudio/smollm2", "max_tokens": 40, "messages": ASKED}
+            assert claude.messages.create(**told).content[0].text
+            told["output_config"] = {"format": {"type": "json_schema", "schema": SCHEMA}}
+            with pytest.raises(anthropic.UnprocessableEntityError):
+                claude.messages.create(**told)
+            with pytest.raises(anthropic.APIStatusError, match="does not satisfy"):
+                list(claude.messages.create(**told, stream=True))

@@ -10,6 +10,7 @@ from ..types import GenerateRequest, ModelInfo
 from ..wire.failure import UNREADABLE
 from ..wire.lmstudio import LISTS, LMSTUDIO
 from . import openai_api
+from .documented import DOCUMENTED
 from .endpoint import Endpoint, failed, send
 from .exchange import Job
 from .http_provider import with_nearest
@@ -43,7 +44,7 @@ class LMStudioProvider(OpenAICompatibleProvider):
     down_hint = "start its server: lms server start"
 
     def endpoints_at(self, path: str) -> tuple[Endpoint, ...]:
-        return (self._endpoint,)
+        return (self._endpoint,) if path in DOCUMENTED else ()
 
     def _plan_models(self) -> Plan[list[ModelInfo]]:
         """From LM Studio's own lists, which know what is loaded and how long the context is; else from OpenAI's."""

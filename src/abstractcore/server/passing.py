@@ -189,7 +189,7 @@ def no_such_path(replica: Replica, path: str, why: str) -> UnsupportedFeatureErr
     error = UnsupportedFeatureError(
         f"{provider} has no {path} for this model", feature=path, provider=provider, why=why, alternatives=alternatives
     )
-    error.hint = hint or error.hint
+    error.hint = (hint if provider == "vllm" else None) or error.hint
     return error
 
 
@@ -197,9 +197,12 @@ _CHAT = ("POST /v1/chat/completions, which every backend answers",)
 _INSTEAD: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "responses": ((*_CHAT, "a model of vllm or openai"), None),
     "messages": ((*_CHAT, "a model of vllm or anthropic"), None),
-    "embeddings": ((), "vllm serve intfloat/e5-small --runner pooling    (any chat model: add --convert embed)"),
-    "rerank": ((), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
-    "score": ((), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
+    "embeddings": (
+        ("a model that makes embeddings",),
+        "vllm serve intfloat/e5-small --runner pooling    (any chat model: add --convert embed)",
+    ),
+    "rerank": (("a model of vllm that ranks",), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
+    "score": (("a model of vllm that scores",), "vllm serve BAAI/bge-reranker-v2-m3 --runner pooling"),
     "tokenize": (("a model of vllm",), None),
     "detokenize": (("a model of vllm",), None),
 }
