@@ -91,13 +91,15 @@ def test_a_streamed_response(sdk: openai.OpenAI) -> None:
 
 
 def test_a_response_as_a_class_is_proved(sdk: openai.OpenAI) -> None:
-    answer = sdk.responses.parse(model="fast", input="Where is the Louvre?", text_format=City, max_output_tokens=60)
+    answer = sdk.responses.parse(
+        model="fast", input="Where is the Louvre?", text_format=City, max_output_tokens=60, temperature=0
+    )
     assert isinstance(answer.output_parsed, City)
     assert answer.model_extra
     proof = answer.model_extra["abstractcore"]["constraint"]
     assert (proof["kind"], proof["proved"], proof["spelling"]) == ("json", True, "text.format")
     with sdk.responses.stream(
-        model="fast", input="Where is the Louvre?", text_format=City, max_output_tokens=60
+        model="fast", input="Where is the Louvre?", text_format=City, max_output_tokens=60, temperature=0
     ) as stream:
         assert isinstance(stream.get_final_response().output_parsed, City)
 
@@ -106,6 +108,7 @@ def test_a_response_as_a_class_is_proved(sdk: openai.OpenAI) -> None:
 def test_a_response_calls_a_tool_with_arguments_of_its_schema(sdk: openai.OpenAI, *, stream: bool) -> None:
     tools: list[Any] = [{"type": "function", "name": "weather", "parameters": SCHEMA}]
     asked: dict[str, Any] = {"model": "fast", "input": "How is the weather?", "tools": tools, "tool_choice": "required"}
+    asked["temperature"] = 0
     if stream:
         answer: Any = next(e.response for e in sdk.responses.create(**asked, stream=True) if hasattr(e, "response")
                            and e.type == "response.completed")  # fmt: skip
@@ -228,17 +231,20 @@ def test_a_message(claude: Any, model: str) -> None:
 @pytest.mark.parametrize("model", ["vllm/smollm2", "anthropic/smollm2"])
 def test_a_message_as_a_class_is_proved(claude: Any, model: str) -> None:
     form = {"type": "json_schema", "schema": SCHEMA}
-    for more in ({"output_config": {"format": form}}, {"extra_body": {"output_format": form}}):
-        answer = claude.messages.create(model=model, max_tokens=60, messages=ASKED, **more)
+    for more in ({"output_config": {"format": form}}, {"output_format": form}):
+        body = {**more, "temperature": 0}
+        answer = claude.messages.create(model=model, max_tokens=60, messages=ASKED, extra_body=body)
         assert json.loads(answer.content[0].text)["city"] in ("Paris", "Rome")
         assert answer.model_extra["abstractcore"]["constraint"]["proved"]
-    parsed = claude.messages.parse(model=model, max_tokens=60, messages=ASKED, output_format=City)
+    parsed = claude.messages.parse(
+        model=model, max_tokens=60, messages=ASKED, output_format=City, extra_body={"temperature": 0}
+    )
     assert isinstance(parsed.parsed_output, City)
 
 
 def test_a_message_calls_a_tool(claude: Any) -> None:
     asked: dict[str, Any] = {
-        "model": "fast", "max_tokens": 100, "messages": ASKED,
+        "model": "fast", "max_tokens": 400, "messages": ASKED, "extra_body": {"temperature": 0},
         "tools": [{"name": "weather", "input_schema": SCHEMA}], "tool_choice": {"type": "any"},
     }  # fmt: skip
     answer = claude.messages.create(**asked)
