@@ -20,6 +20,8 @@ from abstractcore.transport import AsyncHttpTransport
 from abstractcore.wire.call import Call, Timeouts
 
 NAME: Final = "tiny"
+ONE_THREAD: Final = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
+"""Threads that wait do so by spinning: more of them than cores, and no server speaks for seconds."""
 PATIENCE: Final = 120.0
 """Seconds after which something that should come to be has failed."""
 _LIMITS: Final = Timeouts(connect=5.0, first_byte=90.0, idle=90.0, total=180.0)
@@ -97,7 +99,8 @@ def servers(environment: local_vllm.Environment, model: Path, ports: list[int], 
         place.mkdir()
         # With a time to shut down, what runs is ended in peace; new requests are answered 500 meanwhile.
         args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS, "--shutdown-timeout", "60")
-        spec = vllm_server.small_server(environment, model, name=NAME, port=port, args=args, env=vllm_server.LORA_ENV)
+        env = {**vllm_server.LORA_ENV, **ONE_THREAD}
+        spec = vllm_server.small_server(environment, model, name=NAME, port=port, args=args, env=env)
         found.append(Server(spec, place))
     try:
         for server in found:
