@@ -53,14 +53,6 @@ class Server:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
 
-    def stop(self) -> None:
-        """Has it end in peace, as an operator does."""
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGTERM)
-        until = time.monotonic() + PATIENCE
-        while runtime.is_alive(self.process) and time.monotonic() < until:
-            time.sleep(0.1)
-
     def engines(self) -> list[int]:
         """The processes that generate; the one that speaks HTTP is not among them."""
         assert self.process is not None
