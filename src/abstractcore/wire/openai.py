@@ -72,6 +72,18 @@ class WireUsage(Struct):
         return Usage(self.prompt_tokens, self.completion_tokens or 0, details.cached_tokens if details else None)
 
 
+def usage_fields(usage: Usage) -> dict[str, Any]:
+    """Token counts as answers in this protocol carry them."""
+    fields: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens is not None:
+        fields["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return fields
+
+
 class WireAnswer(Struct):
     """A chat completion, a text completion, or a chunk of either."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ...types import ModelInfo, TokenLogprob, Usage
-from ...wire.openai import ToolCallDelta
+from ...wire.openai import ToolCallDelta, usage_fields
 from .engine import Delta, EngineError
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -44,7 +44,7 @@ class Writer:
         """The end of a stream."""
         if not self._says_usage or usage is None:
             return DONE
-        return _event({**self._head, "object": self._chunk_kind, "choices": [], "usage": _usage(usage)}) + DONE
+        return _event({**self._head, "object": self._chunk_kind, "choices": [], "usage": usage_fields(usage)}) + DONE
 
     def whole(self, deltas: Iterable[Delta]) -> bytes:
         """A whole answer."""
@@ -58,7 +58,7 @@ class Writer:
                 **self._head,
                 "object": self._whole_kind,
                 "choices": [self._choice(_joined(choices[index]), "message") for index in sorted(choices)],
-                "usage": _usage(usage) if usage else None,
+                "usage": usage_fields(usage) if usage else None,
             }
         )
 
@@ -109,22 +109,11 @@ def models_body(models: Sequence[ModelInfo]) -> bytes:
 def embeddings_body(model: str, vectors: Sequence[Sequence[float]], usage: Usage) -> bytes:
     """One vector for each text."""
     rows = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
-    return msgspec.json.encode({"object": "list", "model": model, "data": rows, "usage": _usage(usage)})
+    return msgspec.json.encode({"object": "list", "model": model, "data": rows, "usage": usage_fields(usage)})
 
 
 def _event(document: Mapping[str, Any]) -> bytes:
     return b"data: " + msgspec.json.encode(document) + b"\n\n"
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    if usage.cached_tokens is not None:
-        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
-    return counts
 
 
 def _token(token: TokenLogprob) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from ...types import Alternative, GenerateResponse, TokenLogprob, ToolCall, Usage
-from ...wire.openai import REFUSED
+from ...wire.openai import REFUSED, usage_fields
 
 _EXTENSION: Final = ("constraint", "emulated", "knobs", "server_version")
 
@@ -41,7 +41,7 @@ class Renderer:
         return {
             **self._frame("chat.completion" if self._chat else "text_completion", response),
             "choices": [self._choice(index, answer) for index, answer in enumerate(answers)],
-            "usage": _usage(response.usage or Usage()),
+            "usage": usage_fields(response.usage or Usage()),
             "abstractcore": extension(response, answers),
         }
 
@@ -83,7 +83,11 @@ class Renderer:
                 end["abstractcore"] = extra
             events.append(_event(end))
         if self._include_usage:
-            frame = {**self._frame(self._object, response), "choices": [], "usage": _usage(response.usage or Usage())}
+            frame = {
+                **self._frame(self._object, response),
+                "choices": [],
+                "usage": usage_fields(response.usage or Usage()),
+            }
             events.append(_event({**frame, "abstractcore": extra} if extra else frame))
         return b"".join((*events, b"data: [DONE]\n\n"))
 
@@ -178,17 +182,6 @@ def _finish(reason: str | None) -> str | None:
 
 def _event(frame: dict[str, Any]) -> bytes:
     return b"data: " + msgspec.json.encode(frame) + b"\n\n"
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    if usage.cached_tokens is not None:
-        out["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
-    return out
 
 
 def _tool_call(call: ToolCall, index: int) -> dict[str, Any]:
