@@ -14,6 +14,7 @@ from ..wire.http1 import FramingError, ResponseReader, TruncatedError, request_b
 from .async_connection import Connection
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
 from .failure import closed_here, connect_failed, timed_out
+from .gate import Gate
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
 
 _BLOCK: Final = 64 * 1024
@@ -29,7 +30,14 @@ class _Pool:
         self._buffer = memoryview(bytearray(_BLOCK))
         self._all: set[Connection] = set()
         self._idle: dict[Origin, dict[Connection, None]] = {}
+        self._gates: dict[Origin, Gate] = {}
         self._guard: AsyncGenerator[None, None] | None = None
+
+    def gate(self, origin: Origin) -> Gate:
+        found = self._gates.get(origin)
+        if found is None:
+            found = self._gates[origin] = Gate()
+        return found
 
     async def guard(self) -> None:
         """Have the loop close the pool before it ends: a loop finishes its asynchronous generators."""
@@ -157,6 +165,19 @@ class AsyncHttpTransport:
         return pool
 
     async def _connect(self, pool: _Pool, route: Route, deadlines: Deadlines) -> Connection:
+        gate = pool.gate(route.origin)
+        ran_out = await gate.enter(deadlines)
+        if ran_out is not None:
+            raise timed_out(route.shown, ran_out, deadlines.seconds(ran_out))
+        stood_at = None
+        try:
+            connection = await self._connect_now(pool, route, deadlines)
+            stood_at = asyncio.get_running_loop().time()
+            return connection
+        finally:
+            gate.leave(stood_at)
+
+    async def _connect_now(self, pool: _Pool, route: Route, deadlines: Deadlines) -> Connection:
         until, phase = deadlines.connecting(asyncio.get_running_loop().time())
         connection = pool.new(route.origin)
         try:
