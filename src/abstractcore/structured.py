@@ -14,6 +14,7 @@ from .errors import ConfigurationError, MissingExtraError
 
 _TRAILING_NUMBER: Final = re.compile(r"(^|[:\[,])\s*[-+.\deE]+\Z")
 """The beginning of another number, maybe: 1 is no part of 12."""
+_WHOLE_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 class ResponseModel:
@@ -70,7 +71,9 @@ def read_partial(text: str) -> Any:
     from pydantic_core import from_json
 
     number = _TRAILING_NUMBER.search(text)
+    if number and '"' not in _WHOLE_STRING.sub("", text):  # else it stands in a string that has not ended
+        text = text[: number.end(1)]
     try:
-        return from_json(text[: number.end(1)] if number else text, allow_partial="trailing-strings")
+        return from_json(text, allow_partial="trailing-strings")
     except ValueError:
         return None

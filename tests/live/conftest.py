@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from abstractcore.providers import VLLMProvider
 
 MAKER: Final = Path(__file__).parents[2] / "scripts" / "make_tiny_model.py"
-
+WITHOUT_CHANCE: Final = ("--override-generation-config", '{"temperature": 0}')
+"""Whoever asks for no temperature gets the likeliest tokens: a small model left to chance may wander into any limit."""
 
 _NATIVE: Final = frozenset({"mlx", "torch", "xllamacpp"})
 _outcome = pytest.ExitCode.OK
@@ -194,7 +195,7 @@ def serving(
     show: Shown,
 ) -> Iterator[LiveServer]:
     """Runs a server while the block runs; its log is kept with pytest's temporary folders."""
-    args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS)
+    args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS, *WITHOUT_CHANCE)
     port, env = unused_port(), vllm_server.LORA_ENV
     spec = vllm_server.small_server(environment, model, name=name, port=port, args=args, env=env)
     with running_server(spec, adapters=adapters, folder=folder, show=show) as server:

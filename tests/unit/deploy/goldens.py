@@ -46,7 +46,11 @@ def card(model: str) -> ModelCard:
 
 
 def gpus(golden: Golden) -> tuple[Gpu, ...]:
-    kind = golden.get("gpu", "H100")
+    return _gpus(golden.get("gpu", "H100"))
+
+
+@cache
+def _gpus(kind: str) -> tuple[Gpu, ...]:
     return parse_gpus(f"32x{SHORT.get(kind, kind)}")
 
 
