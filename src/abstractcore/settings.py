@@ -8,6 +8,7 @@ may also stand in a file that its variable with ``_FILE`` names, such as ``VLLM_
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,9 @@ class Value:
     origin: str
     """``argument``, the environment variable's name, ``FILE``, or ``default``."""
 
+    def __repr__(self) -> str:
+        return f"Value({self.name!r}, {self.shown()!r}, {self.origin!r})"
+
     def shown(self) -> str:
         """The value as it may be printed: secrets are hidden."""
         if self.value is None:
@@ -162,15 +166,26 @@ def _lookup(path: Path, name: str) -> str | None:
     import tomllib
 
     try:
-        node: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            document = tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise _unreadable(path, error) from error
+    held = next((row.name for row in TABLE.values() if row.secret and _within(document, row.name) is not None), None)
+    if held is not None:
+        _check_mode(mode, path, f"the settings file {path} holds {held} and")
+    node = _within(document, name)
+    if node is not None and not isinstance(node, str):
+        raise ConfigurationError(f"{name} in {path} must be a string", why=f"it is {type(node).__name__}")
+    return node
+
+
+def _within(node: Any, name: str) -> Any:
+    """What a document has under a dotted name; ``None`` if nothing."""
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:
             return None
         node = node[part]
-    if not isinstance(node, str):
-        raise ConfigurationError(f"{name} in {path} must be a string", why=f"it is {type(node).__name__}")
     return node
 
 
@@ -189,17 +204,26 @@ def read_private(path: Path, what: str) -> str:
         ConfigurationError: It can't be read, is open to others, or empty.
     """
     try:
-        text = path.read_text(encoding="utf-8").strip()
-        mode = path.stat().st_mode & 0o777
+        with path.open(encoding="utf-8") as file:
+            _check_mode(os.fstat(file.fileno()).st_mode, path, what)
+            text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{what} can't be read", why=str(error)) from error
-    if mode & 0o077:
-        raise ConfigurationError(
-            f"{what} is open to others", why=f"{path} has the mode {mode:o}", hint=f"chmod 600 {path}"
-        )
     if not text:
         raise ConfigurationError(f"{what} is empty", why=str(path))
     return text
+
+
+def _check_mode(mode: int, path: Path, what: str) -> None:
+    """Refuses a file with secrets that others may read or write; Windows keeps who may in other places.
+
+    Raises:
+        ConfigurationError: It is such a file.
+    """
+    if os.name == "posix" and mode & 0o077:
+        raise ConfigurationError(
+            f"{what} is open to others", why=f"{path} has the mode {stat.S_IMODE(mode):o}", hint=f"chmod 600 {path}"
+        )
 
 
 def _unreadable(path: Path, cause: Exception) -> ConfigurationError:

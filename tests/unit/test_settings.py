@@ -44,6 +44,7 @@ def test_an_empty_argument_is_an_argument() -> None:
 
 def test_other_sections_of_a_file_are_left_alone(files: tuple[Path, Path]) -> None:
     files[0].write_text('[vllm]\napi_key = "k"\n[other]\nx = 1\n')
+    files[0].chmod(0o600)
     assert resolve(URL, environ={}, files=files).origin == "default"
     assert resolve("vllm.api_key", environ={}, files=files).value == "k"
 
@@ -73,7 +74,41 @@ def test_the_projects_file_beats_the_users(tmp_path: Path, monkeypatch: pytest.M
     assert resolve(URL).value == "http://project"
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+@pytest.mark.parametrize("name", ["vllm.api_key", "openai.api_key", URL])
+def test_a_file_that_holds_a_key_is_its_owners_alone(files: tuple[Path, Path], mode: int, name: str) -> None:
+    files[0].write_text('[vllm]\nbase_url = "http://x"\napi_key = "sesame-opens"\n')
+    files[0].chmod(mode)
+    with pytest.raises(ConfigurationError, match=r"holds vllm\.api_key and is open to others") as caught:
+        resolve(name, environ={}, files=files)
+    assert caught.value.hint == f"chmod 600 {files[0]}"
+    assert "sesame" not in str(caught.value)
+    files[0].chmod(0o600)
+    assert resolve("vllm.api_key", environ={}, files=files).value == "sesame-opens"
+
+
+def test_a_file_without_a_key_may_be_read_by_all(files: tuple[Path, Path]) -> None:
+    files[0].write_text('[vllm]\nbase_url = "http://x"\n')
+    files[0].chmod(0o644)
+    assert resolve(URL, environ={}, files=files).value == "http://x"
+
+
+@pytest.mark.parametrize("variable", [name for row in SETTINGS if row.secret for name in row.env])
+def test_a_file_that_a_variable_names_is_its_owners_alone(tmp_path: Path, variable: str) -> None:
+    setting = next(row.name for row in SETTINGS if variable in row.env)
+    file = tmp_path / "key"
+    file.write_text("sesame-opens\n")
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="is open to others") as caught:
+        resolve(setting, environ={f"{variable}_FILE": str(file)})
+    assert caught.value.hint == f"chmod 600 {file}"
+    file.chmod(0o600)
+    assert resolve(setting, environ={f"{variable}_FILE": str(file)}).value == "sesame-opens"
+
+
 def test_a_secret_is_not_shown() -> None:
+    assert "sesame" not in repr(resolve("vllm.api_key", "sesame"))
+    assert repr(resolve("vllm.api_key", "sesame")) == "Value('vllm.api_key', '(hidden)', 'argument')"
     assert resolve("vllm.api_key", "sesame").shown() == "(hidden)"
     assert resolve("vllm.api_key").shown() == "EMPTY"
     assert resolve("default.model").shown() == "(not set)"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
-from .safetensors_header import Header, read_header
+from .safetensors_header import INDEX, Header, files_of, read_header
 from .sizing.classify import classify
 from .sizing.kv_layout import Cache, layout
 from .sizing.quantization import Scheme
@@ -181,13 +181,13 @@ def from_folder(folder: Path, name: str | None = None, *, source: str | None = N
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that vLLM would load; none unless all that the index names are there."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.exists():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            document = json.loads(index.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"{index} can't be read", why=str(error), hint="get the file again") from error
-        files = [folder / name for name in names]
+        files = [folder / name for name in files_of(document, source=str(index))]
         return files if all(file.exists() for file in files) else []
     found = sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated"))
     return [file for file in found if file.stat().st_size > 0]

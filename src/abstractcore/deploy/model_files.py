@@ -15,7 +15,7 @@ from ..errors import AuthenticationError, ConfigurationError, ModelNotFoundError
 from ..transport import HttpTransport, SyncDriver
 from ..wire.call import Answer, Call, Plan, Timeouts
 from .model_card import ModelCard, from_config, from_folder
-from .safetensors_header import LENGTH, Header, header_length, parse_header
+from .safetensors_header import INDEX, LENGTH, Header, files_of, header_length, parse_header
 
 _ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
 _TIMES: Final = Timeouts(connect=10.0, first_byte=20.0, idle=20.0, total=60.0)
@@ -105,8 +105,8 @@ def hub_plan(name: str, environ: Mapping[str, str]) -> Plan[ModelCard]:
     quantization = None
     if "quantization_config" not in config:
         quantization = yield from _json(f"{base}/hf_quant_config.json", token, name)
-    index = yield from _json(f"{base}/model.safetensors.index.json", token, name)
-    files = sorted(set(index["weight_map"].values())) if index else ["model.safetensors"]
+    index = yield from _json(f"{base}/{INDEX}", token, name)
+    files = ["model.safetensors"] if index is None else files_of(index, source=f"{base}/{INDEX}")
     header: Header = {}
     for file in files:
         part = yield from _header(f"{base}/{file}", token, name)
@@ -143,10 +143,10 @@ def _header(url: str, token: str | None, name: str) -> Plan[Header | None]:
 
 def _get(url: str, token: str | None, name: str, headers: dict[str, str]) -> Plan[Answer | None]:
     """A file, by way of the redirects that the hub answers with; ``None`` if there is no such file."""
-    home = urlsplit(url).netloc
+    home = urlsplit(url)[:2]
     for _ in range(_HOPS):
         mine = dict(headers)
-        if token and urlsplit(url).netloc == home:  # the token is for the hub, not for where its files lie
+        if token and urlsplit(url)[:2] == home:  # the token is for the hub, not for where its files lie
             mine["authorization"] = f"Bearer {token}"
         answer: Answer = yield Call("GET", url, mine, timeouts=_TIMES, repeatable=True)
         if answer.status in {301, 302, 303, 307, 308} and "location" in answer.headers:

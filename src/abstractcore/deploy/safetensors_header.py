@@ -10,10 +10,26 @@ from typing import Any, Final
 from ..errors import ConfigurationError
 
 Header = dict[str, tuple[str, tuple[int, ...]]]
+INDEX: Final = "model.safetensors.index.json"
+"""The file that lists the others, where there are several."""
 LENGTH: Final = 8
 """Bytes in front of the header that hold its length."""
 _LIMIT: Final = 100_000_000
 """No reader of the format takes a longer header."""
+
+
+def files_of(index: Any, *, source: str) -> list[str]:
+    """The names of the files that an index lists.
+
+    Raises:
+        ConfigurationError: It is no index.
+    """
+    try:
+        return sorted(set(map(str, index["weight_map"].values())))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{source} is no index of weights", why=f"it has no table weight_map ({error})", hint="get the file again"
+        ) from error
 
 
 def header_length(start: bytes, *, source: str) -> int:

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 from ..errors import ConfigurationError, ConnectionFailedError, ProviderError, RequestTimeoutError
 from ..transport.retry import RetryBudget, RetryPolicy
 from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
+from ..wire.credentials import hide, secrets_of
 from ..wire.failure import read_failure, to_error
 from ..wire.openai import encode
 
+_E = TypeVar("_E", bound=Exception)
 _F = TypeVar("_F", ConnectionFailedError, RequestTimeoutError)
 
 
@@ -34,7 +36,7 @@ class Endpoint:
 
     provider: str
     base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     budget: RetryBudget = field(default_factory=RetryBudget, compare=False, repr=False)
@@ -47,6 +49,11 @@ class Endpoint:
     def root(self) -> str:
         """The address without the prefix of the protocol."""
         return self.base_url.removesuffix(self.prefix)
+
+    def discreet(self, error: _E) -> _E:
+        """An error that may quote the server, without the key if the server repeated it."""
+        hide(error, secrets_of(self.headers))
+        return error
 
     def get(self, url: str, *, timeouts: Timeouts | None = None) -> Call:
         """A request that changes nothing."""
@@ -202,7 +209,7 @@ def failed(endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model
         error.hint = f"is {endpoint.base_url} the right address?" + (
             f" It should end in {endpoint.prefix}" if endpoint.prefix else ""
         )
-    return error
+    return endpoint.discreet(error)
 
 
 def _rest() -> Plan[bytes]:

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
+from ..errors import (
+    ConnectionFailedError,
+    ProviderAPIError,
+    ProviderError,
+    RequestTimeoutError,
+    StreamInterruptedError,
+)
 from ..types import GenerateRequest, GenerateResponse, Usage
 from ..wire.call import READ, Answer, Call, Emit, Plan, ReadWithin, Step, StreamPlan, Timeouts
 from ..wire.failure import UNREADABLE, holds_failure
@@ -123,6 +129,9 @@ def stream(job: Job) -> StreamPlan:
         yield from confirmed(job, completion)
     except (ConnectionFailedError, RequestTimeoutError) as error:
         raise reader.interrupted(error.message, why=error.why) from error
+    except StreamInterruptedError as error:
+        job.endpoint.discreet(error)
+        raise
     last = respond(job, completion, started, reader.first_at, answer.retries)
     if job.hold_text and last.content:
         yield Emit([replace(last, finish_reason=None, usage=None, alternatives=[], metadata={}, score=None)])
@@ -233,7 +242,7 @@ def read(
         disguised = _failure_within(endpoint, call, answer, model)
         if disguised is not None:
             raise disguised from None
-        raise ProviderAPIError(
+        failure = ProviderAPIError(
             f"{endpoint.provider}: the answer is not in the protocol",
             provider=endpoint.provider,
             model=model,
@@ -241,7 +250,8 @@ def read(
             status=answer.status,
             why=f"{error}; it begins {answer.body[:80]!r}",
             hint=f"does {endpoint.base_url} really speak {protocol}?",
-        ) from error
+        )
+        raise endpoint.discreet(failure) from error
 
 
 def _failure_within(endpoint: Endpoint, call: Call, answer: Answer, model: str | None) -> ProviderError | None:

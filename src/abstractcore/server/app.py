@@ -7,6 +7,7 @@ import difflib
 from typing import Final
 
 from ..errors import AbstractCoreError
+from ..wire.credentials import hide
 from .asgi import JSON, ClientLeftError, Receive, Request, Scope, Send
 from .config import Limits
 from .errors import GatewayError, envelope, headers_of, status_of
@@ -48,6 +49,7 @@ class App:
         try:
             await self._answer(request, route, methods)
         except AbstractCoreError as error:
+            hide(error, self.gateway.secrets)
             await _fail(request, error)
         except ClientLeftError:
             request.left = True

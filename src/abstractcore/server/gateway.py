@@ -9,6 +9,7 @@ from ..errors import ModelNotFoundError
 from ..providers import get_provider_info, list_available_providers
 from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Timeouts
+from ..wire.credentials import secrets_of
 from .backend import Backend
 from .catalog import Catalog, Target
 from .config import BackendConfig, GatewayConfig
@@ -63,6 +64,12 @@ class Gateway:
             *(asyncio.ensure_future(watcher.run()) for watcher in found),
             *(asyncio.ensure_future(FrontWatcher(backend, front, self._probes).run()) for backend, front in fronts),
         ]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys of the backends: no client may see one, also where a backend repeats it."""
+        endpoints = [row.endpoint for backend in self.backends.values() for row in backend.replicas]
+        return [secret for one in endpoints if one is not None for secret in secrets_of(one.headers)]
 
     async def resolve(self, request: Request, model: str) -> Target:
         """Where a request for a model goes.

@@ -20,6 +20,7 @@ from ..transport import AsyncTransport
 from ..transport.aio import AsyncDriver
 from ..vllm_facts import SIGNS_OF_LIFE
 from ..wire.call import Answer, Call, Plan, Timeouts
+from ..wire.credentials import secrets_of, without
 from ..wire.failure import read_failure
 from ..wire.openai import encode
 from ..wire.prometheus import read_totals
@@ -173,7 +174,7 @@ class Watcher:
             model = next((row.id for row in models if row.parent is None), None)
             answer = await self._driver.run(one_token(self._endpoint, model or ""))
             if answer.status >= 500:
-                said = read_failure(answer.body).message
+                said = without(read_failure(answer.body).message, secrets_of(self._endpoint.headers))
                 vitals.fall(self._now(), f"it answers a request for one token with {answer.status}: {said}")
                 return
             if vitals.state is not State.UP:

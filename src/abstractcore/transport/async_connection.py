@@ -90,7 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._until = deadlines.total_at
         self._phase = "total"
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes | memoryview) -> None:
         """Send a request; its time limits start now."""
         self._deadlines.sent(self._loop.time())
         if self.transport.is_closing():

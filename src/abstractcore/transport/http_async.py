@@ -125,8 +125,10 @@ class AsyncHttpTransport:
         started = monotonic()
         loop = asyncio.get_running_loop()
         route = self._router.find(call.url)
-        headers = route.headers(call.headers)
-        request = request_bytes(call.method, route.target, route.host, headers, call.body)
+        # A view, as what it shows of itself is not the key: tools that report errors print what variables hold.
+        request = memoryview(
+            request_bytes(call.method, route.target, route.host, route.headers(call.headers), call.body)
+        )
         deadlines = Deadlines(call.timeouts, loop.time())
         pool = self._pools.get(loop)
         if pool is None or self._pid != os.getpid():
@@ -233,7 +235,7 @@ class AsyncHttpExchange:
         self._whole = not call.stream
         connection.begin(self._reader, deadlines, route.shown, whole=self._whole)
 
-    async def begin(self, request: bytes, started: float) -> None:
+    async def begin(self, request: memoryview, started: float) -> None:
         """Send the request and read the head of the answer, or all of it."""
         connection = self._connection
         assert connection is not None

@@ -82,8 +82,10 @@ class HttpTransport:
         """
         started = monotonic()
         route = self._router.find(call.url)
-        headers = route.headers(call.headers)
-        request = request_bytes(call.method, route.target, route.host, headers, call.body)
+        # A view, as what it shows of itself is not the key: tools that report errors print what variables hold.
+        request = memoryview(
+            request_bytes(call.method, route.target, route.host, route.headers(call.headers), call.body)
+        )
         deadlines = Deadlines(call.timeouts, started)
         connection = self._take(route.origin, started)
         if connection is not None:
@@ -200,7 +202,7 @@ class HttpExchange:
         self._delivered = False
         self._failure: Exception | None = None
 
-    def begin(self, request: bytes, started: float) -> HttpExchange:
+    def begin(self, request: memoryview, started: float) -> HttpExchange:
         """Send the request and read the head of the answer, or all of it."""
         reader = self._reader
         self._deadlines.sent(monotonic())
@@ -254,7 +256,7 @@ class HttpExchange:
     def __del__(self) -> None:
         self.close()
 
-    def _send(self, request: bytes) -> None:
+    def _send(self, request: memoryview) -> None:
         connection = self._connection
         assert connection is not None
         try:

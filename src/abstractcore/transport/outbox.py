@@ -8,12 +8,12 @@ in is gathered, and sent afterwards. A process with nothing else to do sends as 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 _OUTBOXES: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]] = WeakKeyDictionary()
 
-
+Data: TypeAlias = bytes | memoryview
 _MANY: Final = 32
 """Writes to one connection in a turn, after which they are sent: whoever writes without a pause must meet the
 transport's own back-pressure."""
@@ -28,7 +28,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._due = False
-        self._waiting: dict[asyncio.WriteTransport, bytes | list[bytes]] = {}
+        self._waiting: dict[asyncio.WriteTransport, Data | list[Data]] = {}
 
     @staticmethod
     def of(loop: asyncio.AbstractEventLoop) -> Outbox:
@@ -38,7 +38,7 @@ class Outbox:
             found = _OUTBOXES[loop] = Outbox()
         return found
 
-    def write(self, loop: asyncio.AbstractEventLoop, transport: asyncio.WriteTransport, data: bytes) -> None:
+    def write(self, loop: asyncio.AbstractEventLoop, transport: asyncio.WriteTransport, data: Data) -> None:
         """Sends bytes behind what was written before."""
         if not self._due:
             self._due = True
@@ -62,7 +62,7 @@ class Outbox:
         """Sends what waits for one connection now."""
         data = self._waiting.pop(transport, None)
         if data and not transport.is_closing():
-            transport.write(data if isinstance(data, bytes) else b"".join(data))
+            transport.write(b"".join(data) if isinstance(data, list) else data)
 
     def _send(self) -> None:
         self._due = False

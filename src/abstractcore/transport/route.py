@@ -35,6 +35,9 @@ class Origin(Struct, frozen=True):
     proxy_authorization: str | None = None
     """For ``CONNECT``; a plain proxy gets it with each request."""
 
+    def __repr__(self) -> str:
+        return f"Origin({self.unix or self.host!r}, {self.port})"
+
 
 class Route(Struct, frozen=True):
     """Where one request goes, and how its head names the target."""
@@ -48,6 +51,9 @@ class Route(Struct, frozen=True):
     """The URL as errors may show it: without credentials and query."""
     extra_headers: Mapping[str, str]
     """``Authorization`` from the URL's user part, ``Proxy-Authorization`` from the proxy's."""
+
+    def __repr__(self) -> str:
+        return f"Route({self.shown!r})"
 
     @property
     def proxy(self) -> str | None:

@@ -55,7 +55,8 @@ class Call:
     """Absolute: ``http://host:port/path``, ``https://...``, or ``http+unix://%2Frun%2Fvllm.sock/path``."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Not in the ``repr``: they hold the key."""
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
+    """Not in the ``repr`` either: it holds the prompt."""
     stream: bool = False
     """Read the body step by step with ``READ``."""
     timeouts: Timeouts = Timeouts()
@@ -69,7 +70,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     elapsed: float = 0.0
     """Seconds from the start of the call to the head of the answer."""
     retries: tuple[str, ...] = ()

@@ -62,27 +62,30 @@ def request_bytes(method: str, target: str, host: str, headers: Mapping[str, str
         or "content-length" in given
         or "transfer-encoding" in given
     ):
-        _check(method, target, headers)
+        fault = _fault(method, target, headers)
+        if fault is not None:
+            # Tools that report errors print what variables hold, and these hold keys.
+            headers, lines, head, value = {}, [], "", ""
+            raise ValueError(fault)
     encoded = head.encode("latin-1")
     return b"%b\r\n\r\n%b" % (encoded, body) if body else encoded + b"\r\n\r\n"
 
 
-def _check(method: str, target: str, headers: Mapping[str, str]) -> None:
-    """Name what is wrong with a request; its values stay out of the message, they may be secrets."""
+def _fault(method: str, target: str, headers: Mapping[str, str]) -> str | None:
+    """What is wrong with a request, if anything; values of headers stay out of it, they may be secrets."""
     for what, text in (("method", method), ("target", target)):
         if not text or not text.isascii() or any(char <= " " for char in text):
-            raise ValueError(f"the request {what} has characters that HTTP does not allow: {text!r}")
+            return f"the request {what} has characters that HTTP does not allow: {text!r}"
     for name, value in headers.items():
         if not name or not name.isascii() or any(char <= " " or char == ":" for char in name):
-            raise ValueError(f"header name {name!r} has characters that HTTP does not allow")
+            return f"header name {name!r} has characters that HTTP does not allow"
         if name.lower() in ("content-length", "transfer-encoding"):
-            raise ValueError(f"header {name!r} is set by the transport")
+            return f"header {name!r} is set by the transport"
         if any(char in value for char in "\r\n\0"):
-            raise ValueError(f"the value of header {name!r} has a line break or a NUL")
-        try:
-            value.encode("latin-1")
-        except UnicodeEncodeError:
-            raise ValueError(f"the value of header {name!r} has characters outside Latin-1") from None
+            return f"the value of header {name!r} has a line break or a NUL"
+        if any(char > "\xff" for char in value):
+            return f"the value of header {name!r} has characters outside Latin-1"
+    return None
 
 
 class ResponseReader:

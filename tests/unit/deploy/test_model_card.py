@@ -216,6 +216,32 @@ def test_the_hub_is_asked_for_headers_only() -> None:
     assert all(call.headers["authorization"] == "Bearer secret" for call in calls[:-1])
 
 
+@pytest.mark.parametrize(
+    "target", ["http://hub.example/blob", "https://hub.example:444/blob", "https://hub.example.evil.example/blob"]
+)
+def test_the_token_goes_to_the_hub_alone(target: str) -> None:
+    _, calls = drive(
+        hub_plan("acme/tiny", {"HF_TOKEN": "secret", "HF_ENDPOINT": "https://hub.example"}),
+        {
+            "/config.json": Answer(307, {"location": target}, b""),
+            "/blob": Answer(200, {}, json.dumps(LLAMA).encode()),
+        },
+    )
+    assert {"authorization" in call.headers for call in calls if call.url == target} == {False}
+
+
+@pytest.mark.parametrize("index", [b"{}", b'{"weight_map": 7}', b'{"weight_map": []}'])
+def test_an_index_that_is_none(index: bytes) -> None:
+    with pytest.raises(ConfigurationError, match="is no index of weights"):
+        drive(
+            hub_plan("acme/tiny", {}),
+            {
+                "/config.json": Answer(200, {}, json.dumps(LLAMA).encode()),
+                "/model.safetensors.index.json": Answer(200, {}, index),
+            },
+        )
+
+
 def test_a_long_header_is_asked_for_in_full() -> None:
     config = LLAMA | {"num_hidden_layers": 200}
     data = packed(header_of(config))

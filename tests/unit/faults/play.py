@@ -15,6 +15,8 @@ from abstractcore.wire.call import Timeouts
 from tests.scripted_server import CHUNKED, END, Peer, PeerGoneError, chunk, head, whole
 
 TEXT: Final = "Hello world"
+KEY: Final = "sk-never-to-be-seen-4711"
+"""What the client calls itself by."""
 
 
 PATIENT: Final = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=10.0)
@@ -142,6 +144,8 @@ def event(content: str | None = None, finish: str | None = None, **changes: Any)
 
 
 ERROR: Final = b'{"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}'
+REPEATING: Final = ERROR.replace(b"died", b"died of the key " + KEY.encode())
+"""A server whose words quote what it was sent."""
 ERROR_EVENT: Final = b"data: " + ERROR + b"\n\n"
 DONE: Final = b"data: [DONE]\n\n"
 HELLO: Final = event("Hello")

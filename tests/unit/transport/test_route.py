@@ -40,6 +40,7 @@ def test_a_unix_socket() -> None:
 
 def test_credentials_go_into_a_header_and_nowhere_else() -> None:
     route = find("http://us%40er:p%3Ass@host/path?key=secret")
+    assert repr(route) == "Route('http://host/path')"
     assert route.shown == "http://host/path"
     assert route.headers({"X": "y"}) == {"X": "y", "Authorization": "Basic dXNAZXI6cDpzcw=="}
     assert route.headers({"authorization": "Bearer k"}) == {"authorization": "Bearer k"}
