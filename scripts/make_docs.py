@@ -40,6 +40,8 @@ from abstractcore.transport import SyncDriver  # noqa: E402
 from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
 from tests.unit.faults.play import Fault  # noqa: E402
 from tests.unit.faults.table import FAULTS  # noqa: E402
+from tests.unit.server.fault_table import FAULTS as GATEWAY_FAULTS  # noqa: E402
+from tests.unit.server.fault_table import Gets, Way, gets  # noqa: E402
 
 VERSIONS_PAGE: Final = ROOT / "docs" / "versions.md"
 PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
@@ -249,6 +251,22 @@ def outcome_of(fault: Fault, *, stream: bool) -> str:
     return f"`{error.__name__}`{kept}"
 
 
+def made_gateway_faults() -> str:
+    """What clients of a gateway with two replicas get of each fault of one of them."""
+    order = (Gets.OTHER, Gets.BROKEN, Gets.LATE, Gets.REFUSED, Gets.ANSWER)
+    rows = [
+        (fault.breaks, [gateway_cell(fault, stream=stream) for stream in (False, True)]) for fault in GATEWAY_FAULTS
+    ]
+    rows.sort(key=lambda row: next(at for at, one in enumerate(order) if row[1][1].startswith(one.value)))
+    return table("One of two replicas", ["plain request", "stream"], rows)
+
+
+def gateway_cell(fault: Fault, *, stream: bool) -> str:
+    """What the client gets, passed on or proved."""
+    passed, proved = (gets(fault, Way(stream, kind)).value for kind in (False, True))
+    return passed if passed == proved else f"{passed}; proved: {proved}"
+
+
 def made_metrics() -> str:
     """What the gateway counts."""
     rows = [
@@ -304,7 +322,7 @@ def made_endpoints() -> str:
 
 MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
-    FAULTS_PAGE: {"faults": made_faults},
+    FAULTS_PAGE: {"faults": made_faults, "gateway": made_gateway_faults},
     KEYS_PAGE: {
         "metrics": made_metrics,
         "settings": partial(made_fields, GatewayConfig),

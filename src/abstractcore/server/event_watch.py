@@ -35,6 +35,8 @@ class EventWatch(ABC):
 
     marks: re.Pattern[bytes]
     """Matches the ``event:`` lines of what must be looked at."""
+    prelude: frozenset[str]
+    """Names of events that come before an answer, and hold none of it."""
 
     def __init__(self, *, careful: bool = False) -> None:
         self._carry = b""
@@ -73,19 +75,16 @@ class EventWatch(ABC):
         return b"".join(out)
 
     def _event(self, event: bytes) -> bytes:
-        named, data = _NAME.search(event), _DATA.search(event)
-        payload = data[1] if data else b""
-        if named:
-            name = named[1].decode()
-        else:
-            try:
-                name = msgspec.json.decode(payload, type=_Typed).type if payload.startswith(b"{") else ""
-            except msgspec.DecodeError:
-                name = ""
-        if name == "error" or (not named and payload.startswith(b'{"error"')):
+        name, payload = _read(event)
+        if name == "error" or (payload.startswith(b'{"error"') and not _NAME.search(event)):
             self.failure = read_failure(payload)
             return b""
         return self.take(name, payload, event)
+
+    def speaks(self, data: bytes) -> bool:
+        """Whether whole events hold any of the answer."""
+        every = [_read(event) for event in _END.split(data) if event]
+        return any(payload and name not in self.prelude for name, payload in every)
 
     @abstractmethod
     def take(self, name: str, payload: bytes, event: bytes) -> bytes:
@@ -107,6 +106,18 @@ class EventWatch(ABC):
     @abstractmethod
     def event(self, error: AbstractCoreError) -> bytes:
         """The last event of a stream that failed."""
+
+
+def _read(event: bytes) -> tuple[str, bytes]:
+    """Name and data of one event; without an ``event:`` line its data may name it."""
+    named, data = _NAME.search(event), _DATA.search(event)
+    payload = data[1] if data else b""
+    if named:
+        return named[1].decode(), payload
+    try:
+        return (msgspec.json.decode(payload, type=_Typed).type if payload.startswith(b"{") else ""), payload
+    except msgspec.DecodeError:
+        return "", payload
 
 
 def _cut(window: bytes) -> tuple[bytes, bytes]:

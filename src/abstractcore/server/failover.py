@@ -77,7 +77,9 @@ class _Course:
         except GatewayError:
             return None  # what the replica said tells more
         refused = isinstance(error, ConnectionFailedError) and error.refused
-        return following if self.attempts.again(fault, refused=refused) else None
+        now = monotonic()
+        sound = not following.vitals.suspected(now) and not following.vitals.resting(now)
+        return following if self.attempts.again(fault, refused=refused, sound=sound) else None
 
 
 async def _held(request: Request, replica: Replica, attempt: Attempt) -> None:

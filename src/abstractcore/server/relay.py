@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..wire.failure import Failure
 
 _COLON: Final = ord(":")
+MOST_HELD: Final = 256 * 1024
+"""Bytes of a stream that are kept back until there is some of the answer in it; responses begin with their request."""
 Check = Callable[[bytes], bytes]
 """Raises if a whole answer is not complete; gives what is passed on."""
 
@@ -44,6 +46,9 @@ class StreamWatch(Protocol):
 
     def feed(self, data: bytes) -> bytes:
         """Takes bytes as they came, and gives those that may be passed on: whole events."""
+
+    def speaks(self, data: bytes) -> bool:
+        """Whether whole events, as ``feed`` gave them, hold any of the answer: not comments, roles and names alone."""
 
     def close(self) -> bytes:
         """The body has ended as HTTP says it must; gives what is still to be passed on."""
@@ -109,6 +114,8 @@ class Relay:
     ) -> None:
         """Passes on a request with a streamed answer.
 
+        Nothing is sent before there is some of the answer itself, so that until then another server may answer.
+
         Raises:
             ProviderError: The backend did not deliver all of it; what is already out, if ``request.status`` says that
                 anything is, is no whole answer.
@@ -144,6 +151,7 @@ class Relay:
 
     async def _copy(self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch) -> None:
         read, feed, write = exchange.read, watch.feed, request.write
+        held = b""  # until the answer begins
         silence: _Silence | None = None
         while data := await (read() if silence is None else read(silence.rest())):
             if data[0] != _COLON or b"\ndata:" in data:
@@ -153,8 +161,12 @@ class Relay:
             data = feed(data)
             if data:
                 if not request.status:
-                    await request.begin(200, (EVENTS,))
-                await write(data)
+                    held += data
+                    if watch.speaks(data) or len(held) > MOST_HELD:
+                        data = held
+                        await request.begin(200, (EVENTS,))
+                if request.status:
+                    await write(data)
             if watch.failure is not None:
                 break
         else:
@@ -162,6 +174,7 @@ class Relay:
         if watch.failure is not None:
             raise _error_of(endpoint, watch.failure)
         if not request.status:
+            data = held + data
             await request.begin(200, (EVENTS,))
         await request.end(data)
 
@@ -275,7 +288,9 @@ def complete_choices(count: int, adapter: str | None = None, told: Callable[[Tok
     def check(data: bytes) -> bytes:
         try:
             answer = _ANSWER.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+            if not data.isascii():
+                data.decode()  # nobody else looks at the text
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ProviderAPIError("the backend's answer is not in the protocol", why=str(error)) from error
         if answer.error is not None or answer.object == "error":
             failure = read_failure(data)

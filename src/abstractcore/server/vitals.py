@@ -52,13 +52,13 @@ def fault_of(error: ProviderError) -> Fault:
     if isinstance(error, ConnectionFailedError):
         return Fault.DEAD
     if isinstance(error, RequestTimeoutError):
-        return Fault.DEAD if error.phase == "connect" else Fault.NONE
+        return {"connect": Fault.DEAD, "idle": Fault.SICK}.get(error.phase or "", Fault.NONE)
     if isinstance(error, (ServerOverloadedError, RateLimitError)):
         return Fault.BUSY
     if isinstance(error, StreamInterruptedError):
         return Fault.SICK if (error.status or 500) >= 500 else Fault.NONE
-    if isinstance(error, ProviderAPIError):
-        return Fault.SICK if error.status is None or error.status >= 500 else Fault.NONE
+    if isinstance(error, ProviderAPIError):  # also an answer of status 200 that is none
+        return Fault.NONE if 400 <= (error.status or 500) < 500 else Fault.SICK
     return Fault.NONE
 
 
@@ -173,16 +173,18 @@ class Attempts:
     made: int = 0
     deaths: int = 0
 
-    def again(self, fault: Fault, *, refused: bool) -> bool:
+    def again(self, fault: Fault, *, refused: bool, sound: bool) -> bool:
         """Whether the request may be sent to another replica.
 
         Args:
             fault: What the failure says of the replica.
             refused: Whether no connection came to be: the replica can't have died of this request.
+            sound: Whether nothing speaks against the other one. All that one replica had in hand when it failed may
+                move then; where the others fail too, nothing is sound any more, and the budget counts.
         """
         if fault is Fault.NONE or self.made >= MOST_ATTEMPTS:
             return False
         if fault is Fault.DEAD:  # moved, not repeated: a server that is gone does no work twice
             self.deaths += not refused
             return self.deaths < MOST_DEATHS
-        return self.budget.spend()
+        return sound or self.budget.spend()

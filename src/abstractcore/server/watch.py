@@ -1,7 +1,8 @@
 """Whether a stream that is passed on unread ended well: each choice has a finish reason, no event is an error. Pure.
 
-Bytes are searched, and only the few events that matter are parsed: a quotation mark inside of a model's text is always
-escaped, so a quoted name that a colon follows is only ever the protocol's own.
+Bytes are searched, and only the few events that matter are parsed, and those that don't look as a server writes them: a
+quotation mark inside of a model's text is always escaped, so a quoted name that a colon follows is only ever the
+protocol's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _END: Final = b"\n\n"
 _ENDS: Final = (_END, b"\r\n\r\n", b"\r\r")
 """The blank line after an event, in each form of line end that the standard allows."""
 _EVENT: Final = re.compile(rb"(?:\r\n|\r|\n){2,}")
+_BETWEEN: Final = b"}\n\ndata: {"
 _LINE: Final = re.compile(rb"\r\n|\r|\n")
 _DONE: Final = b"[DONE]"
 _MARKS: Final = (b'"finish_reason":"', _DONE, b'"error"', b'"usage":{', b'"finish_reason": "')
@@ -48,7 +50,18 @@ class _Chunk(msgspec.Struct):
     object: str | None = None
 
 
+class _Saying(msgspec.Struct):
+    delta: dict[str, Any] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Said(msgspec.Struct):
+    choices: list[_Saying] | None = None
+
+
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
+_SAID: Final = msgspec.json.Decoder(_Said)
 
 
 class Watch:
@@ -86,10 +99,16 @@ class Watch:
                 self.failure = Failure("another model than the adapter that was asked for answered")
                 return b""
             self._unnamed = None
+        if not _is_plain(data):
+            return self._look(data, _every(data))
         for mark in _MARKS:
             if mark in data:
-                return self._look(data)
+                return self._look(data, _marked(data))
         return data
+
+    def speaks(self, data: bytes) -> bool:
+        """Whether whole events hold any of the answer, or its end: not comments and roles alone."""
+        return any(_speaks(b"\n".join(_data_lines(event))) for event in _EVENT.split(data))
 
     def _whole_events(self, data: bytes) -> bytes:
         """Keeps the begin of an event that is not complete, and gives what is."""
@@ -106,9 +125,9 @@ class Watch:
         self._carry = carry[cut:]
         return whole
 
-    def _look(self, data: bytes) -> bytes:
-        """Reads the events that matter, and those with a text that looks like it."""
-        for at, end in _marked(data):
+    def _look(self, data: bytes, events: list[tuple[int, int]]) -> bytes:
+        """Reads events: those that matter, and those with a text that looks like it."""
+        for at, end in events:
             body = b"\n".join(_data_lines(data[at:end]))
             if body == _DONE:
                 self.failure = self._missing()
@@ -122,7 +141,8 @@ class Watch:
     def _read(self, body: bytes) -> None:
         try:
             chunk = _CHUNK.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+            body.decode()  # nobody else looks at the text
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             self.failure = Failure(f"an event of the stream is not in the protocol: {error}")
             return
         if chunk.error is not None or chunk.object == "error":
@@ -145,7 +165,7 @@ class Watch:
         rest, self._carry = bytes(self._carry), bytearray()
         if self.failure is None and rest.strip():
             if b"".join(_data_lines(rest)) == _DONE:  # without its blank line; some servers end so
-                self._look(rest + _END)
+                self._look(rest + _END, _every(rest + _END))
             else:
                 self.failure = Failure("the stream ended in the middle of an event")
         self.failure = self.failure or self._missing()
@@ -167,11 +187,47 @@ def naming(adapter: str) -> re.Pattern[bytes]:
     return re.compile(rb'"model": ?' + re.escape(msgspec.json.encode(adapter)) + rb"[,}]")
 
 
+def _speaks(body: bytes) -> bool:
+    if not body:
+        return False
+    try:
+        said = _SAID.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return any(
+        each.finish_reason is not None
+        or bool(each.text)
+        or any(value for name, value in (each.delta or {}).items() if name != "role")
+        for each in said.choices or ()
+    )
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether these are JSON objects, each in an event of one line, as far as one sees without reading them."""
+    return (
+        data.startswith(b"data: {")
+        and data.endswith(b"}\n\n")
+        and data.count(_END) == data.count(_BETWEEN) + 1
+        and (data.isascii() or _is_text(data))
+    )
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _every(data: bytes) -> list[tuple[int, int]]:
+    """Where the events begin and end."""
+    ends = [match.end() for match in _EVENT.finditer(data)]
+    return list(zip([0, *ends], ends, strict=False))
+
+
 def _marked(data: bytes) -> list[tuple[int, int]]:
     """Where the events with a mark in them begin and end, in their order."""
-    if b"\r" in data:  # rare, so all of them
-        ends = [match.end() for match in _EVENT.finditer(data)]
-        return list(zip([0, *ends], ends, strict=False))
     found = set()
     for mark in _MARKS:
         at = data.find(mark)

@@ -122,6 +122,22 @@ async def test_a_replica_that_asks_for_a_rest_gets_it() -> None:
     assert (len(servers[0].sent), len(servers[1].sent)) == (1, 2), "the third request was sent to nobody"
 
 
+async def test_all_that_a_replica_had_in_hand_when_it_failed_is_answered_by_the_other() -> None:
+    """More than the budget has: the requests were there at the same time, and moving them makes no outage worse."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+    client, backend, servers = pair(Reply.json(ERROR, 500), completion())
+    backend.replicas[1].vitals.fall(0.0, "it is down, so that all go to the first one")
+    hold(backend, began, go_on)
+    running = [asyncio.ensure_future(ask(client)) for _ in range(60)]
+    await began.wait()
+    await asyncio.sleep(0.05)
+    assert backend.replicas[0].in_flight == 60
+    backend.replicas[1].vitals.rise(0.0)
+    go_on.set()
+    assert [(await task).status for task in running] == [200] * 60
+    assert len(servers[0].sent) == 60
+
+
 async def test_repetitions_end_with_the_budget() -> None:
     client, backend, servers = pair(Reply.json(ERROR, 500), Reply.json(ERROR, 500))
     for _ in range(200):

@@ -114,7 +114,7 @@ def test_an_outage_repeats_a_tenth() -> None:
     for _ in range(10_000):
         budget.earn()
         attempts = Attempts(budget, made=1)
-        while attempts.again(Fault.SICK, refused=False):
+        while attempts.again(Fault.SICK, refused=False, sound=False):
             attempts.made += 1
         sent += attempts.made
     assert sent <= 11_010
@@ -124,7 +124,7 @@ def test_an_outage_repeats_a_tenth() -> None:
 def test_a_request_is_sent_three_times_at_most(faults: list[tuple[Fault, bool]]) -> None:
     attempts = Attempts(Budget(reserve=100.0), made=1)
     for fault, refused in faults:
-        if not attempts.again(fault, refused=refused):
+        if not attempts.again(fault, refused=refused, sound=False):
             break
         attempts.made += 1
     assert attempts.made <= MOST_ATTEMPTS
@@ -132,11 +132,19 @@ def test_a_request_is_sent_three_times_at_most(faults: list[tuple[Fault, bool]])
 
 def test_a_request_under_which_two_servers_died_is_given_to_no_third() -> None:
     attempts = Attempts(Budget(), made=1)
-    assert attempts.again(Fault.DEAD, refused=False)
-    assert not attempts.again(Fault.DEAD, refused=False)
+    assert attempts.again(Fault.DEAD, refused=False, sound=False)
+    assert not attempts.again(Fault.DEAD, refused=False, sound=False)
 
 
 def test_servers_that_refuse_to_connect_can_not_have_died_of_it() -> None:
     attempts = Attempts(Budget(reserve=0.0), made=1)
-    assert attempts.again(Fault.DEAD, refused=True)
-    assert attempts.again(Fault.DEAD, refused=True), "and moving costs no budget"
+    assert attempts.again(Fault.DEAD, refused=True, sound=False)
+    assert attempts.again(Fault.DEAD, refused=True, sound=False), "and moving costs no budget"
+
+
+def test_all_that_one_replica_had_in_hand_moves_to_a_sound_one() -> None:
+    budget = Budget(reserve=0.0)
+    assert all(Attempts(budget, made=1).again(Fault.SICK, refused=False, sound=True) for _ in range(1000))
+    assert budget.spent == 0
+    assert not Attempts(budget, made=1).again(Fault.SICK, refused=False, sound=False)
+    assert not Attempts(budget, made=3).again(Fault.SICK, refused=False, sound=True)

@@ -99,14 +99,23 @@ async def _prove(gateway: Gateway, request: Request, wanted: Wanted, target: Tar
         await request.json(renderer.whole(response))
         return
     async with await replica.provider.agenerate(asked.prompt, stream=True, **asked.options) as stream:
+        held = b""  # until the answer begins
         async for chunk in stream:
-            data = renderer.chunk(chunk)
+            held += renderer.chunk(chunk)
             if not request.status:
+                if not _speaks(chunk):
+                    continue
                 await request.begin(200, (EVENTS,))
-            await request.write(data)
+            await request.write(held)
+            held = b""
             if chunk.finish_reason is not None:
                 _count(request, chunk)
     await request.end()
+
+
+def _speaks(chunk: GenerateResponse) -> bool:
+    """Whether there is any of the answer in a chunk."""
+    return bool(chunk.content or chunk.reasoning or chunk.tool_calls or chunk.finish_reason)
 
 
 def _count(request: Request, response: GenerateResponse) -> None:

@@ -41,6 +41,7 @@ class MessageWatch(EventWatch):
     """
 
     marks = re.compile(rb"^event: ?(?:error|message_start|message_delta|message_stop)\b", re.MULTILINE)
+    prelude = frozenset({"message_start", "content_block_start", "ping"})
 
     def __init__(self, promise: Promise | None, backing: Backing) -> None:
         super().__init__(careful=promise is not None)

@@ -15,6 +15,10 @@ from ..event_watch import EventWatch, event_bytes
 
 Settle = Callable[[bytes], bytes]
 """Proves a whole response, and gives it with what it says of its proof."""
+_BEFORE: Final = (
+    "created", "queued", "in_progress", "output_item.added", "content_part.added", "reasoning_part.added",
+    "reasoning_summary_part.added",
+)  # fmt: skip
 _LAST: Final = ("response.completed", "response.incomplete")
 
 
@@ -30,6 +34,7 @@ class ResponseWatch(EventWatch):
     """
 
     marks = re.compile(rb"^event: ?(?:error|response\.(?:completed|incomplete|failed|cancelled))\b", re.MULTILINE)
+    prelude = frozenset(f"response.{name}" for name in _BEFORE)
 
     def __init__(self, settle: Settle) -> None:
         super().__init__()
