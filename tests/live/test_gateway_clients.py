@@ -430,6 +430,9 @@ def test_embeddings(embedder: LiveServer, tmp_path: Path) -> None:
         assert scores["data"][0]["score"] > scores["data"][1]["score"]
         ranks = ask(f"{running.url}/v1/rerank", {"model": model, "query": "a cat", "documents": ["physics", "a cat"]})
         assert ranks["results"][0]["index"] == 1
+    words = [sys.executable, "-m", "abstractcore", "embed", "a cat", "a dog", "--base-url", embedder.base_url]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [json.loads(line) for line in printed] == [pytest.approx(row.embedding, rel=1e-3) for row in plain.data]
 
 
 def test_a_chat_model_makes_no_embeddings(sdk: openai.OpenAI) -> None:

@@ -31,10 +31,13 @@ COMMANDS: Final = {
     "batch": Row("batch", "Answer a file of prompts, many at once."),
     "chat": Row("chat", "Talk with a model: a conversation at the terminal."),
     "check": Row("check", "Try all that is promised on a live server, and through a gateway."),
+    "completion": Row("completion", "Print what a shell needs to complete commands."),
+    "config": Row("config", "Show the settings, and where each came from."),
     "demo": Row("demo", "Start a real vLLM with a small model here, and see what it can do."),
     "diff": Row("diff", "Compare what runs with what was planned, flag by flag."),
     "doctor": Row("doctor", "Say what is wrong with a server, its containers and the way to it."),
     "down": Row("down", "Stop what `up` started, and remove it."),
+    "embed": Row("embed", "Turn texts into vectors."),
     "keys": Row("keys", "Make, list and remove keys for clients of the gateway."),
     "logs": Row("logs", "Show what the server or the client writes."),
     "models": Row("models", "List what a provider has."),
@@ -77,6 +80,8 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Takes what is no command as a prompt."""
+        if ctx.resilient_parsing:  # a shell asks what could come next
+            return super().parse_args(ctx, args)
         if not args and not sys.stdin.isatty():
             args = ["ask"]
         elif args and args[0] not in COMMANDS and args[0] not in ("--help", "-h", "--version"):
