@@ -8,6 +8,7 @@ may also stand in a file that its variable with ``_FILE`` names, such as ``VLLM_
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from .errors import ConfigurationError
 
 SYSTEM_FILE: Final = Path("/etc/abstractcore/config.toml")
 PROJECT_FILE: Final = Path("abstractcore.toml")
+_USER_OF_AN_ADDRESS: Final = re.compile(r"(?<=://)[^/@\s,]+@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Value:
         """The value as it may be printed: secrets are hidden."""
         if self.value is None:
             return "(not set)"
-        return "(hidden)" if TABLE[self.name].secret and self.value != TABLE[self.name].default else self.value
+        if TABLE[self.name].secret and self.value != TABLE[self.name].default:
+            return "(hidden)"
+        return _USER_OF_AN_ADDRESS.sub("(hidden)@", self.value)
 
 
 def user_file(environ: Mapping[str, str] = os.environ) -> Path:

@@ -24,6 +24,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     Path("abstractcore.toml").write_text('[vllm]\nbase_url = "http://project:8000/v1"\n[serve]\nport = "9000"\n')
     monkeypatch.setenv("VLLM_BASE_URL", "http://gpu:8000/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-never-shown")
+    monkeypatch.setenv("OLLAMA_HOST", "https://me:never-shown@models:443")
     return CliRunner()
 
 
@@ -32,6 +33,7 @@ def test_values_come_with_their_origin(shell: CliRunner) -> None:
     lines = {name: rest.strip() for name, _, rest in (line.partition(" ") for line in shown)}
     assert set(lines) == {row.name for row in SETTINGS}
     assert lines["vllm.base_url"] == "http://gpu:8000/v1  (VLLM_BASE_URL)"
+    assert lines["ollama.base_url"] == "https://(hidden)@models:443  (OLLAMA_HOST)"
     assert lines["serve.port"] == "9000  (abstractcore.toml)"
     assert lines["serve.host"] == "127.0.0.1  (default; set ABSTRACTCORE_HOST)"
 
