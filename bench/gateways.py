@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from load_source import Load, cache, recordings
+from environments import environment, installed
+from load_source import Load, recordings
 from processes import forget_peak
 
 ROOT = Path(__file__).parents[1]
@@ -132,27 +131,14 @@ KINDS = {
 
 def programs(kind: Kind) -> Path:
     """The folder of programs of a kind's environment, made if it isn't there."""
-    if not kind.packages:
-        return Path(sys.executable).parent
-    folder = cache() / "-".join(kind.packages).replace("[", "-").replace("]", "")
-    if not (folder / "complete").exists():
-        print(f"Installing {', '.join(kind.packages)} into {folder}", file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-        subprocess.run([*pip, *kind.packages], check=True)
-        (folder / "complete").touch()
-    return folder / "bin"
+    return environment(kind.packages) if kind.packages else Path(sys.executable).parent
 
 
 def version(kind: Kind) -> str:
     """Of the gateway; none for those that are a page of code of ours on several packages."""
     if len(kind.packages) > 1:
         return ""
-    name = kind.packages[0].partition("[")[0] if kind.packages else "abstractcore"
-    ask = f"from importlib.metadata import version; print(version({name!r}))"
-    argv = [str(programs(kind) / "python"), "-c", ask]
-    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return installed(programs(kind), kind.packages[0] if kind.packages else "abstractcore")
 
 
 @contextmanager

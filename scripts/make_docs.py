@@ -2,7 +2,8 @@
 
 Nothing in them is claimed by hand. docs/versions.md says what each release of vLLM is asked for: each cell is what the
 code of the provider decides for the OpenAPI document that a real server of that release has given (tests/recordings).
-The tables of docs/providers.md are those that the code obeys; docs/faults.md lists what tests/unit/faults plays.
+The tables of docs/providers.md are those that the code obeys; docs/faults.md lists what tests/unit/faults plays, and
+docs/speed.md holds what bench/clients.py measured last.
 
     python scripts/make_docs.py            # write
     python scripts/make_docs.py --check    # say whether a page is out of date
@@ -37,6 +38,7 @@ from abstractcore.server.routes import ROUTES  # noqa: E402
 from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
+from bench import client_page  # noqa: E402
 from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
 from tests.unit.faults.play import Fault  # noqa: E402
 from tests.unit.faults.table import FAULTS  # noqa: E402
@@ -48,6 +50,8 @@ PROVIDERS_PAGE: Final = ROOT / "docs" / "providers.md"
 FAULTS_PAGE: Final = ROOT / "docs" / "faults.md"
 KEYS_PAGE: Final = ROOT / "docs" / "gateway-keys.md"
 ENDPOINTS_PAGE: Final = ROOT / "docs" / "gateway-endpoints.md"
+SPEED_PAGE: Final = ROOT / "docs" / "speed.md"
+CLIENT_FIGURES: Final = ROOT / "bench" / "results" / "clients.json"
 
 SCHEMA: Final = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TAG: Final = {
@@ -320,6 +324,11 @@ def made_endpoints() -> str:
     return table("Endpoint", ["what it does", "passed on to", "proved"], rows)
 
 
+def made_figures(make: Callable[[client_page.Found], str]) -> str:
+    """A table of what the clients cost, as it was last measured."""
+    return make(msgspec.json.decode(CLIENT_FIGURES.read_bytes()))
+
+
 MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
     FAULTS_PAGE: {"faults": made_faults, "gateway": made_gateway_faults},
@@ -330,6 +339,14 @@ MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
         "limits": partial(made_fields, Limits),
     },
     ENDPOINTS_PAGE: {"endpoints": made_endpoints},
+    SPEED_PAGE: {
+        name: partial(made_figures, make)
+        for name, make in (
+            ("goals", client_page.goals),
+            ("costs", client_page.costs),
+            ("imports", client_page.imports),
+        )
+    },
 }
 """Parts of pages, by the name in the comment that stands before each."""
 
