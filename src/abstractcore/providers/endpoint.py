@@ -137,11 +137,13 @@ def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
         try:
             answer: Answer = yield _in_time_left(call, started) if retries else call
         except RequestTimeoutError as error:
-            raise explained(endpoint, error) if error.phase == "connect" else error from error.__cause__
+            raise _after(
+                retries, explained(endpoint, error) if error.phase == "connect" else error
+            ) from error.__cause__
         except ConnectionFailedError as error:
             wait = _granted(endpoint, call, started, endpoint.retry.after_failure(attempt, error, call))
             if wait is None:
-                raise explained(endpoint, error) from error.__cause__
+                raise _after(retries, explained(endpoint, error)) from error.__cause__
             why = error.message
         else:
             wait = _granted(endpoint, call, started, endpoint.retry.after_answer(attempt, answer))
@@ -150,6 +152,13 @@ def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
             why = f"HTTP {answer.status}"
         retries.append(f"{why}; sent again after {wait:.2f} s")
         yield Pause(wait)
+
+
+def _after(retries: list[str], error: _F) -> _F:
+    """Adds what became of the attempts before: what broke first says more than what broke last."""
+    if retries:
+        error.why = "; ".join(filter(None, (error.why, *(f"before that: {retry}" for retry in retries))))
+    return error
 
 
 def _granted(endpoint: Endpoint, call: Call, started: float, wait: float | None) -> float | None:

@@ -226,7 +226,8 @@ def test_a_server_that_is_down_exits_with_4(run: Shell) -> None:
     assert outcome == Outcome(
         4, "",
         "error: no vllm server answers at http://gpu:8000/v1\nwhy: connection refused\n"
-        "try: vllm serve m    (without a GPU: abstractcore demo)\n",
+        "try: vllm serve m    (without a GPU: abstractcore demo); "
+        "if it still loads its model: wait_until_ready(600), or --wait 600\n",
     )  # fmt: skip
 
 

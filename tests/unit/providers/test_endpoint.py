@@ -145,6 +145,14 @@ def test_the_third_loss_is_the_last() -> None:
     assert caught.value.hint == "start it"
 
 
+def test_what_broke_first_is_told_beside_what_broke_last() -> None:
+    """A server that dies under a request: that nobody answers any more is not all that there is to know."""
+    broke = ConnectionFailedError("the connection broke before any answer")
+    with pytest.raises(ConnectionFailedError, match="no vllm server answers") as caught:
+        play(send(HERE, HERE.get("u")), broke, reset(refused=True))
+    assert "before that: the connection broke before any answer; sent again after" in str(caught.value)
+
+
 @pytest.mark.parametrize("error", [reset(delivered=True), reset(refused=True)])
 def test_what_was_delivered_or_refused_is_not_tried_again(error: ConnectionFailedError) -> None:
     with pytest.raises(ConnectionFailedError):

@@ -14,6 +14,7 @@ from ...errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ProviderAPIError,
+    RequestTimeoutError,
     StreamInterruptedError,
     TruncatedOutputError,
 )
@@ -26,7 +27,7 @@ from ..batch.controller import Load
 from ..endpoint import Endpoint
 from ..exchange import Job
 from ..request import GenerateDefaults
-from . import adapters, guided, pooling, routing, server, tokens, tools
+from . import adapters, engine, guided, pooling, routing, server, tokens, tools
 from .job import decide
 from .load import ask_load
 from .misplaced import warn_of_server_settings
@@ -78,7 +79,10 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         self.base_url = self.base_urls[0]
         self.api_key = key.value
         key_hint = f"the key came from {key.origin}; set VLLM_API_KEY to the server's --api-key, or pass api_key"
-        down_hint = f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo)"
+        down_hint = (
+            f"vllm serve {model or 'MODEL'}    (without a GPU: abstractcore demo); "
+            "if it still loads its model: wait_until_ready(600), or --wait 600"
+        )
         headers = {"authorization": f"Bearer {self.api_key}"}
         again = retry or RetryPolicy()
         self._replicas = Replicas(
@@ -133,6 +137,7 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         until = time.monotonic() + seconds
         for endpoint in self._endpoints:
             yield from server.wait_until_ready(endpoint, max(0.0, until - time.monotonic()))
+            yield from engine.generates(endpoint, self.model, until)
 
     def _plan_models(self) -> Plan[list[ModelInfo]]:
         return self._replicas.run(openai_api.models)
@@ -230,11 +235,14 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         except ModelNotFoundError as error:
             error = yield from server.explain_missing(endpoint, error)
             raise (yield from routing.explain_lost(self._adapters, endpoint, error)) from error.__cause__
-        except StreamInterruptedError as error:
+        except (StreamInterruptedError, RequestTimeoutError) as error:
             guided.suspect_engine(error, job.request.constraint if job else None)
+            engine.explain_silence(endpoint, error)
+            yield from engine.explain_failure(endpoint, error)
             raise
         except ProviderAPIError as error:
             guided.suspect_engine(error, job.request.constraint if job else None)
+            yield from engine.explain_failure(endpoint, error)
             raise (yield from pooling.explain_no_chat(endpoint, error)) from error.__cause__
         except InvalidRequestError as error:
             if job is None:

@@ -92,7 +92,9 @@ def test_a_server_that_is_down_is_said_at_once_with_what_helps(run: Shell) -> No
     assert outcome == Outcome(
         4, "",
         "error: no vllm server answers at http://gpu:8000/v1\nwhy: connection refused\n"
-        "try: vllm serve m    (without a GPU: abstractcore demo); without a server: abstractcore chat --local\n",
+        "try: vllm serve m    (without a GPU: abstractcore demo); "
+        "if it still loads its model: wait_until_ready(600), or --wait 600; "
+        "without a server: abstractcore chat --local\n",
     )  # fmt: skip
 
 

@@ -430,7 +430,8 @@ def test_a_server_that_is_down_is_named_with_the_way_on() -> None:
         llm.generate("x")
     assert str(caught.value) == (
         "no vllm server answers at http://gpu:8000/v1\nwhy: connection refused\n"
-        "try: vllm serve m    (without a GPU: abstractcore demo)"
+        "try: vllm serve m    (without a GPU: abstractcore demo); "
+        "if it still loads its model: wait_until_ready(600), or --wait 600"
     )
 
 
