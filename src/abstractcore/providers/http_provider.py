@@ -14,11 +14,13 @@ from ..wire.call import Plan, StreamPlan
 from ..wire.openai_protocol import OPENAI
 from . import exchange, openai_api, readiness
 from .base import Provider
+from .deadline import in_time
 from .documented import DOCUMENTED
 from .draft import Draft
 from .endpoint import Endpoint, base_url_of
 from .exchange import Job
 from .promises import check_promises, settle_knobs
+from .request import timeouts_of
 
 if TYPE_CHECKING:
     from ..transport import AsyncTransport, Transport
@@ -126,6 +128,9 @@ class HttpProvider(Provider):
         self._check_fields(draft)
         return draft.job(self._endpoint)
 
+    def _plan_job_in_time(self, request: GenerateRequest, *, stream: bool) -> Plan[Job]:
+        return in_time(request, timeouts_of(request, self._endpoint.timeouts), self._plan_job(request, stream=stream))
+
     def _plan_model(self, wanted: str | None) -> Plan[str]:
         """The model to ask: the one named, else the only one that is loaded or served, remembered from then on."""
         name = wanted or self.model
@@ -179,14 +184,14 @@ class HttpProvider(Provider):
             )
 
     def _plan_generate(self, request: GenerateRequest) -> Plan[GenerateResponse]:
-        job = yield from self._plan_job(request, stream=False)
+        job = yield from self._plan_job_in_time(request, stream=False)
         try:
             return (yield from exchange.complete(job))
         except ModelNotFoundError as error:
             raise (yield from self._plan_missing(error)) from error.__cause__
 
     def _plan_stream(self, request: GenerateRequest) -> StreamPlan:
-        job = yield from self._plan_job(request, stream=True)
+        job = yield from self._plan_job_in_time(request, stream=True)
         try:
             yield from exchange.stream(job)
         except ModelNotFoundError as error:

@@ -19,7 +19,7 @@ _WAITED_FOR = {
 
 def timed_out(url: str, phase: str, limit: float) -> RequestTimeoutError:
     """A time limit ran out."""
-    error = RequestTimeoutError(_WAITED_FOR[phase].format(url=url, limit=limit), url=url)
+    error = RequestTimeoutError(_WAITED_FOR[phase].format(url=url, limit=round(limit, 3)), url=url)
     error.phase = phase
     return error
 

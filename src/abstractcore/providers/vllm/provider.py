@@ -24,9 +24,10 @@ from ...types import GenerateRequest, GenerateResponse, ModelInfo
 from ...wire.call import Emit, Plan, StreamPlan
 from .. import exchange, openai_api
 from ..batch.controller import Load
+from ..deadline import in_time
 from ..endpoint import Endpoint
 from ..exchange import Job
-from ..request import GenerateDefaults
+from ..request import GenerateDefaults, timeouts_of
 from . import adapters, engine, guided, pooling, routing, server, tokens, tools
 from .job import decide
 from .load import ask_load
@@ -219,6 +220,10 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         return found.id
 
     def _plan_job(self, request: GenerateRequest, endpoint: Endpoint, *, stream: bool) -> Plan[Job]:
+        limits = timeouts_of(request, endpoint.timeouts)
+        return in_time(request, limits, self._plan_decided(request, endpoint, stream=stream))
+
+    def _plan_decided(self, request: GenerateRequest, endpoint: Endpoint, *, stream: bool) -> Plan[Job]:
         model = yield from self._plan_model(endpoint, request.model)
         job = yield from decide(endpoint, request, model, stream=stream)
         if request.check_length:
