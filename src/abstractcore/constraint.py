@@ -381,7 +381,7 @@ def _schema_of(schema: Any) -> Any:
     if isinstance(schema, str):
         try:
             return msgspec.json.decode(schema)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidConstraintError(
                 "guided_json is a string but not JSON", why=str(error), hint="pass a dict, a JSON string or a class"
             ) from error

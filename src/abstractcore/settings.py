@@ -173,7 +173,7 @@ def _lookup(path: Path, name: str) -> str | None:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             document = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number too long, too deep
         raise _unreadable(path, error) from error
     held = next((row.name for row in TABLE.values() if row.secret and _within(document, row.name) is not None), None)
     if held is not None:

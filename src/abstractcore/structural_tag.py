@@ -110,7 +110,7 @@ def _tag_of(tag: Mapping[str, Any] | str) -> dict[str, Any]:
     if isinstance(tag, str):
         try:
             found = msgspec.json.decode(tag)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidConstraintError("the structural tag is a string but not JSON", why=str(error)) from error
     if isinstance(found, Mapping):
         if "format" in found or ("structures" in found and "triggers" in found):
@@ -136,7 +136,7 @@ def _beyond_text(part: Format) -> str | None:
     """What of a format a text does not show: tokens, and spellings of JSON other than JSON."""
     kind = str(part["type"])
     if kind not in _FOLLOWERS:
-        return kind
+        return kind or "a part without a name"
     for name in ("begin", "end"):
         if isinstance(part.get(name), Mapping):
             return f"a {name} that is a token"
@@ -154,6 +154,9 @@ def _check(part: Format) -> None:
     lacking = [name for name in _NEEDED.get(kind, ()) if name not in part]
     if lacking:
         raise KeyError(lacking[0])
+    for name, kinds in _TYPES.items():
+        if not isinstance(part.get(name), kinds | None) and not (name in ("begin", "end") and _beyond_text(part)):
+            raise TypeError(f"{name} of another type than {type(part[name]).__name__}")
     if kind == "json_schema":
         JsonSchema(part["json_schema"]).check()
     elif kind == "regex":
@@ -314,6 +317,21 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "star": ("content",),
     "tag": ("begin", "content", "end"),
     "tags_with_separator": ("tags", "separator"),
+}
+_TYPES: Final[Mapping[str, Any]] = {
+    "begin": str,
+    "elements": list | tuple,
+    "end": str | list | tuple,
+    "excludes": list | tuple,
+    "grammar": str,
+    "max": int,
+    "max_chars": int,
+    "min": int,
+    "pattern": str,
+    "separator": str,
+    "tags": list | tuple,
+    "triggers": list | tuple,
+    "value": str,
 }
 _TIMES: Final = {"optional": (0, 1), "star": (0, -1), "plus": (1, -1)}
 _FOLLOWERS: Final[Mapping[str, Callable[[_Follower, Format, int], Spans]]] = {

@@ -271,6 +271,11 @@ def _moved(schema: Any, to: str) -> Any:
     return moved
 
 
+class _Call(msgspec.Struct):
+    name: str
+    arguments: dict[str, Any]
+
+
 def read_emulated(text: str, prefix: str) -> list[ToolCall] | None:
     """The calls in an answer that was held to ``call_schema``; ``None`` if it is not such a text, or only a part of it.
 
@@ -279,11 +284,10 @@ def read_emulated(text: str, prefix: str) -> list[ToolCall] | None:
         prefix: What the calls' ids begin with.
     """
     try:
-        document = msgspec.json.decode(text)
-        rows = document if isinstance(document, list) else [document]
-        return [
-            ToolCall(name=row["name"], arguments=row["arguments"], call_id=f"{prefix}-{index}")
-            for index, row in enumerate(rows)
-        ]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        rows = msgspec.json.decode(text, type=list[_Call] | _Call)
+    except (msgspec.DecodeError, RecursionError):
         return None
+    return [
+        ToolCall(name=row.name, arguments=row.arguments, call_id=f"{prefix}-{index}")
+        for index, row in enumerate(rows if isinstance(rows, list) else [rows])
+    ]

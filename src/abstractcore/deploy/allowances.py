@@ -10,7 +10,7 @@ from ..errors import ConfigurationError
 from .options import LaunchOptions
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
-_SIZE: Final = re.compile(r"(\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,15})\s*([kmg]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 SIZES: Final = ("memlock", "stack", "shm")
 WORDS: Final = {"ipc": "private", "user": "root", "caps": "default", "new-privileges": "yes"}
 """What each of them may be given up for."""

@@ -113,7 +113,8 @@ CAUSES: Final[tuple[Cause, ...]] = (
     ),
     Cause(
         "image.missing",
-        r"(?:manifest for (\S+) not found|(\S+): not found: manifest unknown|[Nn]o such image: (\S+?):?(?:\s|$))",
+        r"(?:manifest for (\S+) not found|(?<!\S)(\S+): not found: manifest unknown"
+        r"|[Nn]o such image: (\S+?):?(?:\s|$))",
         "the image {0} is not here, and no registry has it",
         "a container starts from an image",
         "docker pull {0}; or load one that was saved: docker load -i FILE",

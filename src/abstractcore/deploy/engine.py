@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,7 +43,15 @@ class Reply:
 
     def documents(self) -> list[Any]:
         """The JSON documents among its lines."""
-        return [json.loads(line) for line in self.lines if line[:1] in "{["]
+        return list(self._documents())
+
+    def _documents(self) -> Iterator[Any]:
+        for line in self.lines:
+            try:
+                if line[:1] in ("{", "["):
+                    yield json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # a warning that begins like a document
 
 
 class Engine:
@@ -110,7 +118,9 @@ class Engine:
         reply = self.ask("info", *_JSON)
         found = next((document for document in reply.documents() if isinstance(document, dict)), {})
         if not reply.ok or found.get("ServerErrors"):
-            said = found.get("ServerErrors") or [line for line in reply.lines if line[:1] not in "{["]
+            errors = found.get("ServerErrors")
+            said = errors if isinstance(errors, list) else [errors] if errors else []
+            said = said or [line for line in reply.lines if line[:1] not in "{["]
             raise refused(f"{self.name} does not answer", Reply(reply.code or 1, tuple(map(str, said))))
         return found
 
@@ -129,8 +139,11 @@ class Engine:
     def _inspect(self, kind: str, name: str) -> Mapping[str, Any] | None:
         reply = self.ask(kind, "inspect", *_JSON, name)
         if reply.ok:
-            found = reply.documents()[0]
-            return found[0] if isinstance(found, list) else found  # type: ignore[no-any-return]
+            found: Any = next(iter(reply.documents()), None)
+            found = found[0] if isinstance(found, list) and found else found
+            if isinstance(found, dict):
+                return found
+            raise refused(f"{self.name} {kind} inspect {name} printed nothing that can be read", reply)
         if (
             any(f"no such {word}" in reply.text.lower() for word in (kind, "object", "image"))
             or "not found" in reply.text

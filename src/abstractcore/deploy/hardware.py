@@ -13,8 +13,8 @@ from ..vllm_facts.gpus import GIB, KINDS, OTHER_NAMES, GpuKind
 from . import nvidia_smi
 
 _TERM: Final = re.compile(
-    r"^(?:(?P<count>\d+)\s*[xX*]\s*)?(?P<name>[A-Za-z\d][\w .+-]*?)"
-    r"(?:@(?P<gib>\d+(?:\.\d+)?)(?:GiB|GB)?(?:/(?P<cc>\d+\.\d))?)?$"
+    r"^(?:(?P<count>\d{1,9})\s*[xX*]\s*)?(?P<name>[A-Za-z\d][\w .+-]*?)"
+    r"(?:@(?P<gib>\d{1,9}(?:\.\d{1,9})?)(?:GiB|GB)?(?:/(?P<cc>\d{1,3}\.\d))?)?$"
 )
 _MIB: Final = 2**20
 
@@ -126,7 +126,7 @@ def from_driver(rows: Sequence[nvidia_smi.Gpu]) -> tuple[Gpu, ...]:
     for row in rows:
         reported = row.memory * _MIB
         kind = _by_driver_name(row.name, reported)
-        usable = kind.memory if kind else int(reported * 0.983)
+        usable = kind.memory if kind else reported * 983 // 1000
         held = max(0, reported - row.free * _MIB)
         found.append(
             Gpu(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from ..errors import DeployError
 from .container import Gpus, Healthcheck, Mount, Port, Ulimit
+
+T = TypeVar("T")
 
 HIDDEN: Final = "(hidden)"
 _SECRET: Final = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
@@ -101,7 +104,35 @@ def is_secret(name: str) -> bool:
 
 
 def read_image(document: Mapping[str, Any]) -> ImageDefaults:
-    """Reads one document of ``docker image inspect``."""
+    """Reads one document of ``docker image inspect``.
+
+    Raises:
+        DeployError: It is none.
+    """
+    return _read("an image", _image, document)
+
+
+def read_container(document: Mapping[str, Any]) -> Inspected:
+    """Reads one document of ``docker inspect`` or ``podman inspect``.
+
+    Raises:
+        DeployError: It is none.
+    """
+    return _read("a container", _container, document)
+
+
+def _read(what: str, reader: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any]) -> T:
+    try:
+        return reader(document)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise DeployError(
+            f"what the engine says of {what} can't be read",
+            why=f"{type(error).__name__}: {error}",
+            hint="does docker inspect print it in full? A newer engine may write it in another way",
+        ) from error
+
+
+def _image(document: Mapping[str, Any]) -> ImageDefaults:
     config = document.get("Config") or {}
     return ImageDefaults(
         id=str(document.get("Id", "")),
@@ -110,12 +141,11 @@ def read_image(document: Mapping[str, Any]) -> ImageDefaults:
         environment=_pairs(config.get("Env"), "="),
         user=config.get("User") or "",
         healthcheck=_healthcheck(config.get("Healthcheck")),
-        labels=config.get("Labels") or {},
+        labels=dict(config.get("Labels") or {}),
     )
 
 
-def read_container(document: Mapping[str, Any]) -> Inspected:
-    """Reads one document of ``docker inspect`` or ``podman inspect``."""
+def _container(document: Mapping[str, Any]) -> Inspected:
     config: Mapping[str, Any] = document.get("Config") or {}
     host: Mapping[str, Any] = document.get("HostConfig") or {}
     network = str(host.get("NetworkMode") or "default")
@@ -156,7 +186,7 @@ def read_container(document: Mapping[str, Any]) -> Inspected:
         stop_grace=config.get("StopTimeout"),
         restart=_restart(str(policy.get("Name") or "no"), int(policy.get("MaximumRetryCount") or 0)),
         init=bool(host.get("Init")),
-        labels=config.get("Labels") or {},
+        labels=dict(config.get("Labels") or {}),
         state=_state(document),
     )
 

@@ -153,21 +153,15 @@ def from_folder(folder: Path, name: str | None = None, *, source: str | None = N
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = _json(path)
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"{folder} has no config.json",
             why=f"there are: {', '.join(sorted(entry.name for entry in folder.iterdir())[:8]) or 'no files'}",
             hint="give the folder of a Transformers checkpoint",
         ) from error
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{path} can't be read", why=str(error), hint="get the file again; it has to be a JSON object"
-        ) from error
-    if not isinstance(config, dict):
-        raise ConfigurationError(f"{path} can't be read", why="it is no JSON object", hint="get the file again")
     extra = folder / "hf_quant_config.json"
-    quantization = json.loads(extra.read_text(encoding="utf-8")) if extra.exists() else None
+    quantization = _json(extra) if extra.exists() else None
     header: Header = {}
     files = weight_files(folder)
     for file in files:
@@ -179,15 +173,31 @@ def from_folder(folder: Path, name: str | None = None, *, source: str | None = N
     )  # fmt: skip
 
 
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigurationError: It is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} can't be read", why=str(error), hint="get the file again; it has to be a JSON object"
+        ) from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path} can't be read", why="it is no JSON object", hint="get the file again")
+    return found
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that vLLM would load; none unless all that the index names are there."""
     index = folder / INDEX
     if index.exists():
-        try:
-            document = json.loads(index.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{index} can't be read", why=str(error), hint="get the file again") from error
-        files = [folder / name for name in files_of(document, source=str(index))]
+        files = [folder / name for name in files_of(_json(index), source=str(index))]
         return files if all(file.exists() for file in files) else []
     found = sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated"))
     return [file for file in found if file.stat().st_size > 0]

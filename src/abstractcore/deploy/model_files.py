@@ -124,7 +124,7 @@ def _json(url: str, token: str | None, name: str) -> Plan[Any]:
         return None
     try:
         found = json.loads(answer.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{url} is not JSON", why=str(error), hint="try again later") from error
     return found if isinstance(found, dict) else None
 

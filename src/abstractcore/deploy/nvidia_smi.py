@@ -6,8 +6,12 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from . import runtime
+
+_MOST: Final = 2**30
+"""MiB that no card has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ def parse_gpus(lines: Sequence[str]) -> tuple[Gpu, ...]:
         try:
             index, name, capability, memory, free = (part.strip() for part in line.split(","))
             major, minor = capability.split(".")
-            found.append(Gpu(int(index), name, (int(major), int(minor)), int(memory), int(free)))
+            row = Gpu(int(index), name, (int(major), int(minor)), int(memory), int(free))
+            found += [row] if 0 <= row.memory < _MOST and 0 <= row.free < _MOST else []
         except ValueError:
             continue  # "[N/A]", or a message in place of a row
     return tuple(found)

@@ -24,12 +24,20 @@ def files_of(index: Any, *, source: str) -> list[str]:
     Raises:
         ConfigurationError: It is no index.
     """
-    try:
-        return sorted(set(map(str, index["weight_map"].values())))
-    except (KeyError, TypeError, AttributeError) as error:
+    names = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not names or not all(map(_is_name, names.values())):
         raise ConfigurationError(
-            f"{source} is no index of weights", why=f"it has no table weight_map ({error})", hint="get the file again"
-        ) from error
+            f"{source} is no index of weights",
+            why="it has no table weight_map of file names",
+            hint="get the file again",
+        )
+    return sorted(set(names.values()))
+
+
+def _is_name(given: Any) -> bool:
+    """Of a file in the same folder, or below it."""
+    plain = isinstance(given, str) and given.isprintable() and 0 < len(given) < 256
+    return plain and ".." not in given and given[0] != "/"
 
 
 def header_length(start: bytes, *, source: str) -> int:
@@ -61,7 +69,7 @@ def parse_header(text: bytes, *, source: str) -> Header:
             for name, entry in entries.items()
             if name != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(
             f"the header of {source} can't be read", why=str(error), hint="get the file again"
         ) from error

@@ -11,12 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from ..errors import ConfigurationError
 from ..vllm_facts.gpus import GIB
 from .choose import Wish
 from .memory import Flags, Measured
 
-_NUMBER: Final = r"([\d.,]+)"
+_NUMBER: Final = r"(\d[\d,]*(?:\.\d+)?)"
 _WEIGHTS: Final = re.compile(rf"Model loading took {_NUMBER} (?:GiB|GB)")
 _KV: Final = re.compile(rf"Available KV cache memory: {_NUMBER} GiB")
 _TOKENS: Final = re.compile(rf"KV cache size: {_NUMBER} tokens")
@@ -31,6 +33,7 @@ _ARGUMENTS: Final = re.compile(r"non-default args: (\{.*\})")
 _SAME: Final = {"tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "utilization": "gpu_memory_utilization",
                 "max_num_seqs": "max_num_seqs", "max_num_batched_tokens": "max_num_batched_tokens", "dtype": "dtype",
                 "quantization": "quantization", "kv_cache_dtype": "kv_cache_dtype"}  # fmt: skip
+_WORDS: Final = ("dtype", "quantization", "kv_cache_dtype")
 _VERSION: Final = re.compile(r"vLLM (?:API server )?version (\d+\.\d+\.\d+)|LLM engine \(v(\d+\.\d+\.\d+)")
 
 
@@ -71,7 +74,7 @@ def version_in(text: str) -> str | None:
 
 
 def _float(text: str) -> float:
-    return float(text.replace(",", "").rstrip("."))
+    return float(text.replace(",", ""))
 
 
 def arguments_in(text: str) -> dict[str, Any]:
@@ -79,9 +82,16 @@ def arguments_in(text: str) -> dict[str, Any]:
     match = _ARGUMENTS.search(text)
     try:
         found = ast.literal_eval(match[1]) if match else {}
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last one where it is nested too deeply
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _said(found: Mapping[str, Any], name: str, default: Any) -> Any:
+    """An argument, where it has the type of what stands for it otherwise."""
+    value = found.get(name)
+    kinds = {"gpu_memory_utilization": (int, float), **dict.fromkeys(_WORDS, (str,))}.get(name, (int,))
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else default
 
 
 def wish_in(text: str, wish: Wish) -> Wish | None:
@@ -97,12 +107,12 @@ def wish_in(text: str, wish: Wish) -> Wish | None:
     return replace(
         wish,
         as_is=True,
-        context=found.get("max_model_len", wish.context),
-        adapters=int(found.get("max_loras", 1)) if found.get("enable_lora") else 0,
-        lora_rank=int(found.get("max_lora_rank", wish.lora_rank)),
+        context=_said(found, "max_model_len", wish.context),
+        adapters=_said(found, "max_loras", 1) if found.get("enable_lora") else 0,
+        lora_rank=_said(found, "max_lora_rank", wish.lora_rank),
         enforce_eager=bool(found.get("enforce_eager", False)),
-        kv_cache_memory=found.get("kv_cache_memory_bytes", wish.kv_cache_memory),
-        **{ours: found.get(theirs, getattr(wish, ours)) for ours, theirs in _SAME.items()},
+        kv_cache_memory=_said(found, "kv_cache_memory_bytes", wish.kv_cache_memory),
+        **{ours: _said(found, theirs, getattr(wish, ours)) for ours, theirs in _SAME.items()},
     )
 
 
@@ -155,12 +165,15 @@ def save(path: Path, flags: Flags, measured: Measured) -> None:
 def load(path: Path, flags: Flags) -> Measured | None:
     """What was measured with a launch like this, if anything."""
     record = _records(path).get(flags_key(flags))
-    return Measured(**record) if record else None
+    try:
+        return msgspec.convert(record, Measured) if record else None
+    except ValueError:  # of another version, or damaged: it is measured anew
+        return None
 
 
 def _records(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}

@@ -101,7 +101,7 @@ def unwrap(text: str, form: SchemaForm) -> str:
     """The text that stands in the JSON; of JSON that was cut short the part that is there. Other text is kept."""
     try:
         value = _decoded(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _unwrap_cut(text, form)
     if form.wrapped:
         if not isinstance(value, dict) or WRAPPER not in value:

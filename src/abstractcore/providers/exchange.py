@@ -92,7 +92,7 @@ def _check_ends(job: Job, call: Call, completion: Completion) -> None:
     why = None
     if len(answers) < wanted:
         why = f"it has {len(answers)} of {wanted} choices"
-    elif any(answer.finish_reason in (None, ABORTED) for answer in answers):
+    elif any(answer.finish_reason in (None, "", ABORTED) for answer in answers):
         why = "the server aborted the request" if answers[0].finish_reason else "a choice has no finish reason"
     if why:
         raise ProviderAPIError(

@@ -69,7 +69,7 @@ def _prune_answers(draft: Draft, schema: Mapping[str, Any]) -> None:
         for answer in completion.answers:
             try:
                 document = msgspec.json.decode(answer.content)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 continue  # cut short, or no JSON: the proof says so
             pruned = without_nulls(document, schema)
             if pruned != document:

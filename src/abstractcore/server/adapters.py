@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ..errors import AbstractCoreError, AdapterError, ProviderError
 from ..providers import VLLMProvider
+from ..wire.failure import UNREADABLE
 from .errors import GatewayError, status_of
 from .guard import require_adapters
 from .health_checks import ASKING
@@ -194,7 +195,7 @@ async def _read(gateway: Gateway, request: Request, kind: type[T]) -> T:
     body = await request.body(gateway.config.limits.max_body_bytes)
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise GatewayError(f"the request is not valid: {error}") from None
 
 

@@ -67,6 +67,7 @@ class CheckAnswer(Struct, omit_defaults=True):
 
 
 _READER: Final = msgspec.json.Decoder(CheckRequest)
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Any])
 SPEC: Final = Spec(
     about="Nothing is sent to any backend. Regexes are Rust's, grammars GBNF or Lark, as vLLM's engines read them.",
     body=CheckRequest,
@@ -106,8 +107,7 @@ def checked(given: dict[str, Any], text: str | None) -> CheckAnswer:
 async def check(gateway: Gateway, request: Request) -> None:
     """Answers at once, or says that it would take too long."""
     body = await request.body(min(MOST_BYTES, gateway.config.limits.max_body_bytes))
-    asked = typed(body, _READER)
-    fields = msgspec.json.decode(body, type=dict[str, Any])
+    asked, fields = typed(body, _READER), typed(body, _FIELDS)
     check_fields(fields, CheckRequest.__struct_fields__)
     fields.pop("text", None)
     if not _SEATS.acquire(blocking=False):

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ..wire.failure import UNREADABLE
+
 SLACK: Final = 4
 """So many requests more than twice those of the least busy replica make one clearly busier."""
 PREFIX_BYTES: Final = 2048
@@ -83,6 +85,6 @@ def conversation_of(fields: Mapping[str, msgspec.Raw], model: str | None) -> byt
             digest.update(bytes(fields["prompt"])[:PREFIX_BYTES])
         else:
             return None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None  # refused where requests are read
     return digest.digest()

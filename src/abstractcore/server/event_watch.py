@@ -116,7 +116,7 @@ def _read(event: bytes) -> tuple[str, bytes]:
         return named[1].decode(), payload
     try:
         return (msgspec.json.decode(payload, type=_Typed).type if payload.startswith(b"{") else ""), payload
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return "", payload
 
 

@@ -85,7 +85,7 @@ def read_keys(path: Path) -> list[Key]:
     text = read_private(path, f"the file of keys {path}")
     try:
         found = msgspec.json.decode(text, type=_File)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigurationError(
             f"{path} is no file of keys", why=str(error), hint="abstractcore keys add NAME makes one"
         ) from error

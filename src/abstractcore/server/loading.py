@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -78,7 +77,7 @@ def _settings() -> Iterator[Given]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number too long, too deep
         raise ConfigurationError(f"{file} can't be read", why=str(error)) from error
 
 
@@ -129,7 +128,7 @@ def _toml(value: Any) -> str:
 
 def _hidden(text: str) -> str:
     """Without the password of an address."""
-    parts = urlsplit(text) if "://" in text else None
-    if parts is None or not parts.password:
-        return text
-    return text.replace(f":{parts.password}@", ":(hidden)@")
+    scheme, mark, rest = text.partition("://")
+    user, at, host = rest.rpartition("@")
+    name, colon, password = user.partition(":")
+    return f"{scheme}{mark}{name}:(hidden){at}{host}" if mark and colon and password else text

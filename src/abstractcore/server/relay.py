@@ -20,7 +20,7 @@ from ..errors import (
 from ..providers.endpoint import explained, failed
 from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Call, ReadWithin, Timeouts
-from ..wire.failure import read_failure
+from ..wire.failure import UNREADABLE, read_failure
 from .asgi import EVENTS, JSON, Request
 from .watch import UNFINISHED, Tokens
 
@@ -290,7 +290,7 @@ def complete_choices(count: int, adapter: str | None = None, told: Callable[[Tok
             answer = _ANSWER.decode(data)
             if not data.isascii():
                 data.decode()  # nobody else looks at the text
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ProviderAPIError("the backend's answer is not in the protocol", why=str(error)) from error
         if answer.error is not None or answer.object == "error":
             failure = read_failure(data)

@@ -13,13 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import AbstractCoreError
-from ..wire.failure import Failure, read_failure
+from ..wire.failure import UNREADABLE, Failure, read_failure
 from .errors import event
 
 _END: Final = b"\n\n"
 _ENDS: Final = (_END, b"\r\n\r\n", b"\r\r")
 """The blank line after an event, in each form of line end that the standard allows."""
-_EVENT: Final = re.compile(rb"(?:\r\n|\r|\n){2,}")
+_EVENT: Final = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2,}")
 _BETWEEN: Final = b"}\n\ndata: {"
 _LINE: Final = re.compile(rb"\r\n|\r|\n")
 _DONE: Final = b"[DONE]"
@@ -142,7 +142,7 @@ class Watch:
         try:
             chunk = _CHUNK.decode(body)
             body.decode()  # nobody else looks at the text
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             self.failure = Failure(f"an event of the stream is not in the protocol: {error}")
             return
         if chunk.error is not None or chunk.object == "error":
@@ -192,7 +192,7 @@ def _speaks(body: bytes) -> bool:
         return False
     try:
         said = _SAID.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return True
     return any(
         each.finish_reason is not None

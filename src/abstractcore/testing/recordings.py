@@ -353,7 +353,7 @@ def read_recording(path: str | os.PathLike[str]) -> list[Exchanged]:
     try:
         lines = Path(path).read_bytes().splitlines()
         return [msgspec.json.decode(line, type=Exchanged) for line in lines if line.strip()]
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"{os.fspath(path)} is no recording", why=str(error), hint="make one with abstractcore.testing.Recorder"
         ) from error

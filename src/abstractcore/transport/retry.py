@@ -45,7 +45,7 @@ class RetryPolicy:
             asked = float(answer.headers.get("retry-after", ""))
         except ValueError:
             return self._wait(attempt)
-        return asked if asked <= self.cap and attempt < self.attempts else None
+        return asked if 0 <= asked <= self.cap and attempt < self.attempts else None
 
     def _wait(self, attempt: int) -> float | None:
         if attempt >= self.attempts:

@@ -214,7 +214,14 @@ def _proxy_for(scheme: str, host: str, port: int, environ: Mapping[str, str]) ->
 
 
 def _split_proxy(proxy: str) -> SplitResult:
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the proxy {_without_user(proxy)!r} makes no sense",
+            why=str(error),
+            hint="correct HTTP_PROXY or HTTPS_PROXY",
+        ) from None
     if parts.scheme != "http":
         raise ConfigurationError(
             f"a proxy of the kind {parts.scheme}:// is not supported",

@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..tools import ToolDefinition
 from ..types import Alternative, GenerateRequest, ModelInfo, ToolCall, Usage
 from .closed_schema import closed
+from .failure import UNREADABLE
 from .openai import Completion
 
 VERSION: Final = "2023-06-01"
@@ -131,7 +132,7 @@ def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments") or "{}"
     try:
         given = arguments if isinstance(arguments, Mapping) else msgspec.json.decode(arguments, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ConfigurationError(
             f"a message holds a call of {function.get('name')!r} whose arguments are no JSON object",
             why=f"{error}: {arguments[:60]!r}",
@@ -265,7 +266,7 @@ def _read_call(block: WireBlock) -> ToolCall:
 
 def finish_reason(stop_reason: str | None) -> str | None:
     """Why the answer ended, in the words of all backends; reasons that only this protocol has are kept."""
-    return None if stop_reason is None else _FINISH_REASONS.get(stop_reason, stop_reason)
+    return None if not stop_reason else _FINISH_REASONS.get(stop_reason, stop_reason)
 
 
 class _Model(Struct):

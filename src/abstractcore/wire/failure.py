@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ..errors import (
     ServerOverloadedError,
 )
 
+_STATUS: Final = re.compile("[1-9][0-9][0-9]")
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading foreign JSON raises: it is none, its text is no UTF-8, or it is nested too deeply."""
 
@@ -37,7 +39,7 @@ class Failure:
     @property
     def status(self) -> int | None:
         """The HTTP status that the body itself names: errors come inside 200 answers too."""
-        return int(self.code) if self.code and self.code.isdigit() and len(self.code) == 3 else None
+        return int(self.code) if self.code and _STATUS.fullmatch(self.code) else None
 
 
 def read_failure(body: bytes) -> Failure:
@@ -145,10 +147,13 @@ def _code(inner: Mapping[str, Any]) -> str | None:
 def _detail(detail: Any) -> str:
     if isinstance(detail, list):
         return "; ".join(
-            f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}" if isinstance(item, dict) else str(item)
-            for item in detail
+            f"{_place(item.get('loc'))}: {item.get('msg')}" if isinstance(item, dict) else str(item) for item in detail
         )
     return str(detail)
+
+
+def _place(loc: Any) -> str:
+    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "")
 
 
 def _seconds(value: str | None) -> float | None:

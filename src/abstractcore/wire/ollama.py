@@ -145,7 +145,7 @@ def _call_sent(call: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(arguments, str):
         try:
             arguments = msgspec.json.decode(arguments, type=dict[str, Any])
-        except msgspec.DecodeError:  # what the model wrote in place of arguments, told back to it
+        except (msgspec.DecodeError, RecursionError):  # what the model wrote in place of arguments, told back to it
             arguments = {"arguments": arguments}
     sent: dict[str, Any] = {"function": {"name": function.get("name"), "arguments": arguments or {}}}
     if call.get("id"):

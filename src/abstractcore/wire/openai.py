@@ -5,7 +5,7 @@ Used by every backend that speaks it, vLLM included. Streams are read by ``opena
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -228,8 +228,24 @@ def read_tool_calls(calls: Iterable[ToolCallDelta]) -> list[ToolCall]:
 def _tool_call(name: str, text: str, call_id: str | None) -> ToolCall:
     try:
         return ToolCall(name=name, arguments=msgspec.json.decode(text or "{}", type=dict[str, Any]), call_id=call_id)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ToolCall(name=name, arguments={}, call_id=call_id, raw_arguments=text)
+
+
+class _Top(Struct):
+    token: str
+    logprob: float
+
+
+class _Token(_Top):
+    top_logprobs: list[_Top] | None = None
+
+
+class _Logprobs(Struct):
+    content: list[_Token] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
 
 def read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
@@ -242,31 +258,20 @@ def read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
     """
     if not isinstance(logprobs, Mapping):
         return None
-    try:
-        if logprobs.get("content") is not None:
-            return [
-                TokenLogprob(
-                    item["token"],
-                    item["logprob"],
-                    {top["token"]: top["logprob"] for top in item.get("top_logprobs") or ()},
-                )
-                for item in logprobs["content"]
-            ]
-        return _parallel_logprobs(logprobs)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise msgspec.ValidationError(f"the logprobs are in no known form: {error!r}") from error
-
-
-def _parallel_logprobs(logprobs: Mapping[str, Any]) -> list[TokenLogprob] | None:
-    tokens: Sequence[str] = logprobs.get("tokens") or ()
-    if not tokens:
-        return None
-    values = logprobs.get("token_logprobs") or ()
-    tops: Sequence[Mapping[str, float] | None] = logprobs.get("top_logprobs") or (None,) * len(tokens)
+    found = msgspec.convert(logprobs, _Logprobs)
+    if found.content is not None:
+        return [
+            TokenLogprob(item.token, item.logprob, {top.token: top.logprob for top in item.top_logprobs or ()})
+            for item in found.content
+        ]
+    tokens, values = found.tokens or [], found.token_logprobs or []
+    tops = found.top_logprobs or [None] * len(tokens)
+    if not len(tokens) == len(values) == len(tops):
+        raise msgspec.ValidationError("the logprobs are in no known form: their lists have different lengths")
     return [
-        TokenLogprob(token, value if value is not None else 0.0, dict(top or {}))
+        TokenLogprob(token, value if value is not None else 0.0, top or {})
         for token, value, top in zip(tokens, values, tops, strict=True)
-    ]
+    ] or None
 
 
 class _Model(Struct):

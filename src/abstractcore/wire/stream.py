@@ -116,7 +116,7 @@ class StreamReader(ABC):
         state = self._choices.get(index)
         if state is None:
             state = self._choices[index] = _Choice()
-        if finish_reason is not None:
+        if finish_reason:
             state.finish_reason = finish_reason
             self.progress += 1
         if tools:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from ..container import ContainerSpec, option
 from ..engine import Engine
@@ -86,10 +88,12 @@ def ask_for_a_token(engine: Engine, spec: ContainerSpec, model: str, *, limit: f
     reply = engine.execute(
         spec.name, (python, "-S", "-c", _SCRIPT, place, str(port), model, f"{limit:g}"), limit=limit + 60
     )
-    found: dict[str, Any] = next(iter(reply.documents()), {})
-    if not found:
-        return Canary(None, None, 0.0, reply.text.strip() or f"exit code {reply.code}")
-    return Canary(found["health"], found["status"], found["seconds"], found["said"])
+    for document in reply.documents():
+        try:
+            return msgspec.convert(document, Canary)
+        except ValueError:
+            continue
+    return Canary(None, None, 0.0, reply.text.strip() or f"exit code {reply.code}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def load(folder: Path) -> Deployment | None:
         return from_data(msgspec.json.decode(path.read_bytes())["deployment"])
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} can't be read", why=str(error), hint=f"rm {path}") from error
 
 

@@ -104,14 +104,15 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         document = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EngineError(f"{folder / name} can't be read: {error}", status=500) from error
     return document if isinstance(document, dict) else {}
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:
     """The most tokens of prompt and answer together, by ``config.json``."""
-    for part in (config, config.get("text_config") or {}):
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
         for name in _CONTEXT:
             if isinstance(part.get(name), int):
                 return int(part[name])

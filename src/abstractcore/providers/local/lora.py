@@ -45,7 +45,7 @@ class AdapterFiles(Struct, frozen=True):
         for name, shape in self.shapes.items():
             module, mark, _ = name.removeprefix(_PREFIX).partition(".lora_A.weight")
             other = self.shapes.get(name.replace(".lora_A.", ".lora_B."))
-            if mark and other is not None:
+            if mark and other and shape:
                 found[module] = (shape[-1], other[0])
         return found
 
@@ -63,8 +63,10 @@ def read_adapter(name: str, path: str) -> AdapterFiles:
     config = checkpoint.read_json(folder, CONFIG)
     if config.get("peft_type") != "LORA":
         raise EngineError(f"the adapter {name!r} is a {config.get('peft_type')}; only LORA can be loaded")
-    if not isinstance(config.get("r"), int):
+    if type(config.get("r")) is not int or config["r"] < 1:
         raise EngineError(f"the adapter {name!r} has no rank: {folder / CONFIG} lacks 'r'")
+    if type(config.get("lora_alpha", 1)) not in (int, float):
+        raise EngineError(f"the adapter {name!r} has no scale: 'lora_alpha' in {folder / CONFIG} is no number")
     return AdapterFiles(folder, config, _shapes(folder / WEIGHTS))
 
 
@@ -74,10 +76,11 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        rows = ((name, entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+        return {name: tuple(map(int, shape)) for name, shape in rows}
     except FileNotFoundError as error:
         raise EngineError(f"there is no {path}; weights in other forms than safetensors aren't loaded") from error
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise EngineError(f"{path} is damaged: {error}") from error
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from ...wire.failure import UNREADABLE
 from ..errors import GatewayError
 from ..fields import CHAT, PROMISES
 from .types import MOST_CHOICES, READERS, Sampling
@@ -118,7 +119,7 @@ def read_fields(body: bytes) -> dict[str, msgspec.Raw]:
         fields = _FIELDS.decode(body)
     except msgspec.ValidationError as error:
         raise wrong_type(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _no_json(body, error) from None
     _check_twice(body, fields)
     if "model" not in fields:
@@ -136,7 +137,7 @@ def typed(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise wrong_type(error) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise _no_json(body, error) from None
 
 

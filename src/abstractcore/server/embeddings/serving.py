@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ...errors import ProviderAPIError, UnsupportedFeatureError
-from ...wire.failure import read_failure
+from ...wire.failure import UNREADABLE, read_failure
 from ..chat.protocol import check_fields
 from ..passing import Asked, Backing, Passage, pass_on, read
 from ..relay import Check
@@ -86,7 +86,7 @@ def _holds(name: str, kind: type[Any]) -> Check:
     def checked(body: bytes) -> bytes:
         try:
             found = isinstance(msgspec.json.decode(body, type=dict[str, Any]).get(name), kind)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             found = False
         if not found:
             raise ProviderAPIError(f"the backend's answer has no {name}", why=read_failure(body).message)

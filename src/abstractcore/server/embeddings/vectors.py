@@ -43,7 +43,7 @@ def check(body: bytes, wanted: int, dimensions: int | None) -> bytes:
     try:
         rows = _ROWS.decode(body).data
         lengths = {_length(row.embedding) for row in rows}
-    except (msgspec.DecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         why = read_failure(body).message if b'"error"' in body else str(error)
         raise ProviderAPIError("the backend's answer holds no embeddings", why=why) from error
     why = ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from ...errors import ProviderAPIError
 from ...wire.anthropic import read_count, read_message
+from ...wire.failure import UNREADABLE
 from ..passing import Backing
 from ..promise import Promise, spliced
 
@@ -19,7 +18,7 @@ def settled(body: bytes, promise: Promise | None, backing: Backing) -> bytes:
     """
     try:
         completion = read_message(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         why = f"{error}; it begins {body[:80]!r}"
         raise ProviderAPIError("the backend's answer is no message", why=why) from error
     if completion.answers[0].finish_reason in (None, "abort"):
@@ -38,6 +37,6 @@ def counted(body: bytes) -> bytes:
     """
     try:
         read_count(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ProviderAPIError("the backend's answer is no number of tokens", why=str(error)) from error
     return body

@@ -10,7 +10,7 @@ import msgspec
 from ...errors import AbstractCoreError, ProviderAPIError
 from ...wire.anthropic import WireUsage
 from ...wire.anthropic_stream import AnthropicStreamReader
-from ...wire.failure import Failure
+from ...wire.failure import UNREADABLE, Failure
 from ..errors import envelope
 from ..event_watch import EventWatch, event_bytes
 from ..passing import Backing
@@ -68,7 +68,7 @@ class MessageWatch(EventWatch):
     def _look(self, name: str, payload: bytes) -> None:
         try:
             known = _EVENT.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ProviderAPIError(f"the event {name} is not in the protocol", why=str(error)) from error
         usage = known.usage or known.message.usage
         self._usage = usage.after(self._usage) if usage else self._usage

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ...errors import ProviderAPIError
 from ...types import Alternative, ToolCall, Usage
+from ...wire.failure import UNREADABLE
 from ..passing import Backing
 from ..promise import Promise, spliced
 
@@ -84,7 +85,7 @@ def _texts(item: _Item) -> list[_Part]:
 def _call(item: _Item) -> ToolCall:
     try:
         arguments = msgspec.json.decode(item.arguments or "", type=dict[str, Any])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ToolCall(name=item.name, arguments={}, call_id=item.call_id, raw_arguments=item.arguments or "")
     return ToolCall(name=item.name, arguments=arguments, call_id=item.call_id)
 
@@ -97,7 +98,7 @@ def read(body: bytes) -> Response:
     """
     try:
         return _DECODER.decode(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         why = f"{error}; it begins {body[:80]!r}"
         raise ProviderAPIError("the backend's answer is no response", why=why) from error
 

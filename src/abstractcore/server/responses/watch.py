@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ...errors import AbstractCoreError, ProviderAPIError
-from ...wire.failure import Failure, read_failure
+from ...wire.failure import UNREADABLE, Failure, read_failure
 from ..errors import fields_of
 from ..event_watch import EventWatch, event_bytes
 
@@ -48,7 +48,7 @@ class ResponseWatch(EventWatch):
             return event
         try:
             response = bytes(msgspec.json.decode(payload, type=_Closing).response)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise ProviderAPIError("the stream's last event is not in the protocol", why=str(error)) from error
         proved = self._settle(response)
         self.done = True
@@ -65,7 +65,7 @@ class ResponseWatch(EventWatch):
 def _failure(payload: bytes) -> Failure:
     try:
         response = msgspec.json.decode(payload, type=_Closing).response
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Failure("the response failed")
     failure = read_failure(bytes(response))
     return failure if failure.shaped else Failure("the response failed")
