@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from ..errors import AbstractCoreError
-from ..wire.failure import Failure, read_failure
+from ..wire.failure import UNREADABLE, Failure, read_failure
 
 MOST: Final = 16 * 1024 * 1024
 """Bytes of one event."""
