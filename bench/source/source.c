@@ -332,13 +332,21 @@ static void send_whole(struct link *link, struct part part) {
     link->total = 1;
 }
 
+/* One text for each status: several links may be sending theirs. */
 static void send_refusal(struct link *link) {
-    static char text[65536];
-    struct part line = {memchr(refusal.whole.data, '\r', 64), 0};
-    int made = snprintf(text, sizeof text, "HTTP/1.1 %ld Error", link->options.status);
-    line.size = refusal.whole.size - (size_t)(line.data - refusal.whole.data);
-    memcpy(text + made, line.data, line.size);
-    send_whole(link, (struct part){text, (size_t)made + line.size});
+    static struct part texts[1000];
+    long status = link->options.status;
+    if (status < 100 || status > 999) status = 500;
+    struct part *text = &texts[status];
+    if (!text->data) {
+        struct part line = {memchr(refusal.whole.data, '\r', 64), 0};
+        line.size = refusal.whole.size - (size_t)(line.data - refusal.whole.data);
+        char *made = malloc(line.size + 32);
+        int size = snprintf(made, 32, "HTTP/1.1 %ld Error", status);
+        memcpy(made + size, line.data, line.size);
+        *text = (struct part){made, (size_t)size + line.size};
+    }
+    send_whole(link, *text);
 }
 
 static void send_counts(struct link *link) {

@@ -147,11 +147,13 @@ class ConnectionFailedError(ProviderError):
     """No answer: connection refused or reset, host unknown.
 
     ``delivered`` says whether any byte of an answer had arrived; only a request without one is safe to repeat.
-    ``refused`` says that no connection came to be at all.
+    ``refused`` says that no connection came to be at all. ``local`` says that the reason lies in this process, and
+    nothing about the server.
     """
 
     delivered: bool = False
     refused: bool = False
+    local: bool = False
 
 
 class ServerNotReadyError(ConnectionFailedError):

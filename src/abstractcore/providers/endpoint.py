@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ConnectionFailedError, ProviderError, RequestTimeoutError
 from ..transport.retry import RetryBudget, RetryPolicy
-from ..wire.call import READ, Answer, Call, Pause, Plan, Timeouts
+from ..wire.call import READ, Answer, Call, Pause, Plan, ReadWithin, Timeouts
 from ..wire.credentials import hide, secrets_of
 from ..wire.failure import read_failure, to_error
 from ..wire.openai import encode
 
+_MOST_SAID: Final = 1 << 20
 _E = TypeVar("_E", bound=Exception)
 _F = TypeVar("_F", ConnectionFailedError, RequestTimeoutError)
 
@@ -129,7 +130,6 @@ def _no_address(text: str, why: str) -> ConfigurationError:
 
 def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
     """Sends a request, again where policy, budget and time limit allow it; gives the answer whatever its status."""
-    endpoint.budget.asked()
     started = time.monotonic()
     retries: list[str] = []
     while True:
@@ -146,7 +146,10 @@ def send(endpoint: Endpoint, call: Call) -> Plan[Answer]:
                 raise _after(retries, explained(endpoint, error)) from error.__cause__
             why = error.message
         else:
-            wait = _granted(endpoint, call, started, endpoint.retry.after_answer(attempt, answer))
+            asked = endpoint.retry.after_answer(attempt, answer)
+            if answer.status not in endpoint.retry.statuses:
+                endpoint.budget.answered()
+            wait = _granted(endpoint, call, started, asked)
             if wait is None:
                 return replace(answer, retries=tuple(retries)) if retries else answer
             why = f"HTTP {answer.status}"
@@ -179,9 +182,11 @@ def _in_time_left(call: Call, started: float) -> Call:
 
 def explained(endpoint: Endpoint, error: _F) -> _F:
     """Adds what the transport can't know: which backend it is, how one starts it, what is between here and there."""
+    error.provider = endpoint.provider
+    if isinstance(error, ConnectionFailedError) and error.local:
+        return error
     from .whereabouts import cause_of  # loaded when something failed
 
-    error.provider = endpoint.provider
     cause = cause_of(endpoint.base_url, error)
     if cause is not None:
         error.why, error.message, error.hint = error.message, cause.message, cause.hint
@@ -200,7 +205,7 @@ def checked(endpoint: Endpoint, call: Call, *, model: str | None = None) -> Plan
     """
     answer = yield from send(endpoint, call)
     if not 200 <= answer.status < 300:
-        body = (yield from _rest()) if call.stream else answer.body
+        body = (yield from _rest(call.timeouts.idle)) if call.stream else answer.body
         raise failed(endpoint, call, answer, body, model=model)
     return answer
 
@@ -221,8 +226,16 @@ def failed(endpoint: Endpoint, call: Call, answer: Answer, body: bytes, *, model
     return endpoint.discreet(error)
 
 
-def _rest() -> Plan[bytes]:
-    parts = []
-    while data := (yield READ):
-        parts.append(data)
+def _rest(seconds: float | None) -> Plan[bytes]:
+    """What a server says besides a status that is a failure by itself; no more than it says in time, and in a MiB."""
+    parts: list[bytes] = []
+    until = None if seconds is None else time.monotonic() + seconds
+    try:
+        while sum(map(len, parts)) < _MOST_SAID:
+            data = yield READ if until is None else ReadWithin(max(0.0, until - time.monotonic()))
+            if not data:
+                break
+            parts.append(data)
+    except (ConnectionFailedError, RequestTimeoutError):
+        pass  # the status has told what failed
     return b"".join(parts)

@@ -17,6 +17,8 @@ from .failure import closed_here, exchange_failed, timed_out
 from .outbox import Outbox
 from .route import Origin
 
+_SECOND_LOOK: Final = 0.001
+"""Seconds."""
 HIGH_WATER: Final = 256 * 1024
 """Received bytes that nobody took yet, above which the connection stops reading."""
 
@@ -42,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         "_phase",
         "_pid",
         "_reader",
+        "_seen",
         "_timer",
         "_until",
         "_url",
@@ -73,7 +76,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reader: ResponseReader | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._until = NEVER
+        self._until = self._seen = NEVER
         self._phase = ""
 
     def begin(self, reader: ResponseReader, deadlines: Deadlines, url: str, *, whole: bool) -> None:
@@ -152,10 +155,15 @@ class Connection(asyncio.BufferedProtocol):
         self._until = NEVER
         return True
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it belongs to a process that this one was forked off."""
+        return self._pid != os.getpid()
+
     def close_from_anywhere(self, end: Callable[[], object]) -> None:
         """Call ``end`` where it is safe: at once in the loop's own thread, else soon in the loop."""
-        if self._pid != os.getpid() or self._loop.is_closed():
-            return  # after a fork the connection is the parent's
+        if self.is_inherited or self._loop.is_closed():
+            return
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -198,9 +206,6 @@ class Connection(asyncio.BufferedProtocol):
         now = self._loop.time()
         until, self._phase = self._deadlines.waiting(now, begun=self.begun)
         self._until = until
-        if until <= now:
-            self._run_out()
-            return
         timer = self._timer
         if until == NEVER or (timer is not None and timer.when() <= until):
             return
@@ -213,10 +218,15 @@ class Connection(asyncio.BufferedProtocol):
         until = self._until
         if until == NEVER:
             return
-        if self._loop.time() < until:
+        now = self._loop.time()
+        if now < until:
             self._timer = self._loop.call_at(until, self._on_timer)
-        else:
+        elif self._seen == until:
             self._run_out()
+        else:
+            # A loop that was held up may run its timers before it reads what came meanwhile: look once more.
+            self._seen = until
+            self._timer = self._loop.call_at(now + _SECOND_LOOK, self._on_timer)
 
     def _run_out(self) -> None:
         self._fail_with(timed_out(self._url, self._phase, self._deadlines.seconds(self._phase)))
@@ -241,10 +251,10 @@ class Connection(asyncio.BufferedProtocol):
         except FramingError as error:
             self._fail(error)
             return
-        if not self.begun:
-            self.begun = bool(reader.chunks)
-            if not self.head_at and reader.head_complete:
-                self.head_at = monotonic()
+        if reader.chunks and (self._whole or not self.begun):
+            self._note_body(reader, nbytes)
+        if not self.head_at and reader.head_complete:
+            self.head_at = monotonic()
         if self._waiter is None:
             self._buffered += nbytes
             if self._buffered > HIGH_WATER and not self._paused:
@@ -254,6 +264,14 @@ class Connection(asyncio.BufferedProtocol):
             self._wake()
         else:
             self._watch()
+
+    def _note_body(self, reader: ResponseReader, size: int) -> None:
+        """Keep time by what came of the body; what a stream's bytes are worth, its reader says."""
+        if not self._whole:
+            self.begun = True
+        elif self.begun or not reader.chunks[-1].isspace():  # white space keeps connections open
+            self.begun = True
+            self._deadlines.came(self._loop.time(), size)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_lost(self)

@@ -14,10 +14,14 @@ STALE_WITHIN: Final = 1.0
 """A reused connection that breaks this soon was stale; later, the server may have worked on the request."""
 
 
+_STEP: Final = 1024
+"""Bytes of a whole answer that count as progress; fewer than so many in the limit for silence are none."""
+
+
 class Deadlines:
     """The limits of one request as points on a monotonic clock."""
 
-    __slots__ = ("_content_at", "_content_phase", "_first_byte_at", "_timeouts", "total_at")
+    __slots__ = ("_content_at", "_content_phase", "_counted", "_first_byte_at", "_moved_at", "_timeouts", "total_at")
 
     def __init__(self, timeouts: Timeouts, started: float) -> None:
         self._timeouts = timeouts
@@ -25,6 +29,8 @@ class Deadlines:
         self._first_byte_at = NEVER
         self._content_at = NEVER
         self._content_phase = "idle"
+        self._moved_at: float | None = None
+        self._counted = 0
 
     def connecting(self, now: float) -> tuple[float, str]:
         """When a connection that is tried from now on must stand, and the phase that ends then."""
@@ -43,12 +49,19 @@ class Deadlines:
         elif self._content_at != NEVER:
             self._content_at = NEVER
 
+    def came(self, now: float, size: int) -> None:
+        """So many bytes of a whole answer came: a server that sends a byte now and then gains nothing by it."""
+        self._counted += size
+        if self._moved_at is None or self._counted >= _STEP:
+            self._moved_at, self._counted = now, 0
+
     def waiting(self, now: float, *, begun: bool) -> tuple[float, str]:
         """When the next bytes of the answer must come; ``begun`` says whether its body has."""
         if not begun:
             return self._sooner(self._first_byte_at, "first_byte")
         limit = self._timeouts.idle
-        at = NEVER if limit is None else now + limit
+        since = now if self._moved_at is None else self._moved_at
+        at = NEVER if limit is None else since + limit
         if self._content_at < at:
             return self._sooner(self._content_at, self._content_phase)
         return self._sooner(at, "idle")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
+from typing import Final
 
 from ..errors import ConnectionFailedError, ProviderAPIError, ProviderError, RequestTimeoutError
 from ..wire.http1 import FramingError, TruncatedError
+from . import files
 from .route import Route
 
-_WAITED_FOR = {
+_WAITED_FOR: Final = {
     "connect": "no connection to {url} within {limit:g} s",
     "first_byte": "{url} sent nothing of an answer's body within {limit:g} s",
     "idle": "{url} fell silent within an answer for {limit:g} s",
@@ -27,9 +31,41 @@ def timed_out(url: str, phase: str, limit: float) -> RequestTimeoutError:
 def connect_failed(route: Route, cause: Exception) -> ConnectionFailedError:
     """No connection came to be."""
     where = f"{route.shown}{route.via}"
+    if _is_out_of_files(cause):
+        return _out_of_files(route, where)
     what = f"TLS with {where} failed" if _is_tls(cause) else f"cannot connect to {where}"
     error = ConnectionFailedError(f"{what}: {_reason(cause)}", url=route.shown)
     error.refused = not _is_tls(cause)
+    return error
+
+
+def _is_out_of_files(cause: Exception) -> bool:
+    """Whether there was no file descriptor for a socket, or for what is read to resolve a name."""
+    if isinstance(cause, socket.gaierror):
+        return not files.are_left()
+    return getattr(cause, "errno", None) in files.NONE_LEFT
+
+
+def _out_of_files(route: Route, where: str) -> ConnectionFailedError:
+    error = ConnectionFailedError(
+        f"cannot connect to {where}: no file descriptor is left for a socket",
+        url=route.shown,
+        why=f"{os.strerror(errno.EMFILE)}; {files.allowed()}",
+        hint="close what is open and no longer read, ask fewer things at once, or raise the limit (ulimit -n 65536)",
+    )
+    error.local = True
+    return error
+
+
+def inherited(url: str) -> ConnectionFailedError:
+    """An answer is read in a process that was forked off the one that asked."""
+    error = ConnectionFailedError(
+        f"the answer of {url} belongs to the parent process",
+        url=url,
+        why="this process was forked while the answer was on its way; what is read here would be missing there",
+        hint="read a stream in the process that asked for it, and ask anew in the child",
+    )
+    error.delivered = True
     return error
 
 
@@ -65,11 +101,11 @@ def _reason(cause: Exception) -> str:
     """The operating system's words, without the number and without asyncio's additions."""
     if _is_tls(cause):
         return getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause)
-    errno = getattr(cause, "errno", None)
-    if isinstance(errno, int) and errno > 0:  # those of name resolution are below
-        return os.strerror(errno)
+    number = getattr(cause, "errno", None)
+    if isinstance(number, int) and number > 0:  # those of name resolution are below
+        return os.strerror(number)
     # asyncio tells of several addresses in one text.
-    errnos = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(cause)))
+    errnos = dict.fromkeys(int(digits) for digits in re.findall(r"\[Errno (\d+)\]", str(cause)))
     if errnos:
         return ", ".join(map(os.strerror, errnos))
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -13,8 +13,9 @@ from ..wire.call import Answer, Call, ReadWithin, Timeouts
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError, request_bytes
 from .async_connection import Connection
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
-from .failure import closed_here, connect_failed, timed_out
+from .failure import closed_here, connect_failed, inherited, timed_out
 from .gate import Gate
+from .keepalive import keep_alive
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
 
 _BLOCK: Final = 64 * 1024
@@ -212,6 +213,7 @@ class AsyncHttpTransport:
             server_hostname=origin.tls if direct else None,
             **racing,
         )
+        keep_alive(connection.transport.get_extra_info("socket"))
         if context is not None and not direct:
             await _tunnel(connection)
             transport = await loop.start_tls(connection.transport, connection, context, server_hostname=origin.tls)
@@ -267,6 +269,9 @@ class AsyncHttpExchange:
         reader = self._reader
         while True:
             connection = self._connection
+            if connection is not None and connection.is_inherited:
+                self._connection = None
+                raise inherited(self._url)
             if reader.chunks:
                 if connection is not None:
                     connection.taken()

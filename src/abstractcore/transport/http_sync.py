@@ -14,7 +14,9 @@ from ..errors import ConnectionFailedError
 from ..wire.call import Answer, Call, ReadWithin
 from ..wire.http1 import FramingError, ResponseReader, request_bytes
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
-from .failure import closed_here, connect_failed, exchange_failed, timed_out
+from .failure import closed_here, connect_failed, exchange_failed, inherited, timed_out
+from .keepalive import keep_alive
+from .resolve import addresses
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
 
 _BLOCK: Final = 64 * 1024
@@ -274,6 +276,9 @@ class HttpExchange:
             raise self._failure
         if connection is None:
             raise closed_here(self._url)
+        if connection.pid != os.getpid():
+            self.close()
+            raise inherited(self._url)
         reader = self._reader
         try:
             connection.set_timeout(self._time_left())
@@ -286,7 +291,15 @@ class HttpExchange:
         except BaseException as error:  # noqa: BLE001 - raised again; Ctrl-C aborts as well
             self._fail(error)
         if reader.chunks:
+            self._note_body(len(data))
+
+    def _note_body(self, size: int) -> None:
+        """Keep time by what came of the body; what a stream's bytes are worth, its reader says."""
+        if not self._whole:
             self._begun = True
+        elif self._begun or not self._reader.chunks[-1].isspace():  # white space keeps connections open
+            self._begun = True
+            self._deadlines.came(monotonic(), size)
 
     def _time_left(self) -> float | None:
         now = monotonic()
@@ -334,13 +347,14 @@ def _dial(origin: Origin, until: float) -> socket.socket:
     if origin.unix is not None:
         return _dial_one(socket.AF_UNIX, socket.SOCK_STREAM, 0, origin.unix, until)
     failure: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in addresses(origin.host, origin.port, _left(until)):
         try:
             sock = _dial_one(family, kind, protocol, address, until)
         except OSError as error:
             failure = failure or error
             continue
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
         return sock
     raise failure or OSError(f"no address for {origin.host}")
 

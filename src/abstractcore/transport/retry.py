@@ -12,6 +12,7 @@ from typing import Final
 
 from ..errors import ConnectionFailedError, ProviderError
 from ..wire.call import Answer, Call
+from ..wire.failure import seconds_to_wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,16 @@ class RetryPolicy:
 
     def after_failure(self, attempt: int, error: ProviderError, call: Call) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` to give up."""
-        again = isinstance(error, ConnectionFailedError) and not error.delivered and not error.refused
-        return self._wait(attempt) if again and call.repeatable else None
+        if not isinstance(error, ConnectionFailedError) or error.delivered or error.refused or error.local:
+            return None
+        return self._wait(attempt) if call.repeatable else None
 
     def after_answer(self, attempt: int, answer: Answer) -> float | None:
         """Seconds to wait before the next attempt, or ``None`` to take the answer."""
         if answer.status not in self.statuses:
             return None
-        try:
-            asked = float(answer.headers.get("retry-after", ""))
-        except ValueError:
+        asked = seconds_to_wait(answer.headers.get("retry-after"))
+        if asked is None:
             return self._wait(attempt)
         return asked if 0 <= asked <= self.cap and attempt < self.attempts else None
 
@@ -57,7 +58,9 @@ class RetryPolicy:
 class RetryBudget:
     """How many repeats a client has left: in an outage, they must not become the load that keeps it going.
 
-    Each request adds a tenth of a repeat, so that beyond a small reserve at most one request in ten is sent again.
+    It begins with a small reserve, and each request that was answered adds a tenth of a repeat. So at most one request
+    in ten is sent again, and of a server that answers nobody the reserve is all that is asked twice. Threads share it
+    without a lock, which a fork could leave locked: what two of them count at once may be off by one.
     """
 
     SHARE: Final = 0.1
@@ -68,8 +71,8 @@ class RetryBudget:
     def __init__(self) -> None:
         self._left = self.RESERVE
 
-    def asked(self) -> None:
-        """A request is sent for the first time."""
+    def answered(self) -> None:
+        """A request was answered, and not with "later"."""
         self._left = min(self.RESERVE, self._left + self.SHARE)
 
     def take(self) -> bool:

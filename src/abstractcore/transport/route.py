@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ..errors import ConfigurationError
 from ..wire.http1 import request_bytes
+from . import files
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -102,9 +103,12 @@ class Router:
 
     def ssl_context(self) -> SSLContext:
         """The TLS settings of all connections, made when first needed."""
-        if self._context is None:
-            self._context = _ssl_context(self._environ)
-        return self._context
+        context = self._context
+        if context is None:
+            context = _ssl_context(self._environ)
+            if files.are_left():  # else it may know no authority at all, without having said so
+                self._context = context
+        return context
 
 
 def tunnel_request(origin: Origin) -> bytes:

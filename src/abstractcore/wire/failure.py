@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite, nan
 from typing import Any, Final
 
 import msgspec
@@ -103,7 +104,7 @@ def to_error(
         server_message=failure.message,
         code=failure.code or failure.type,
         param=failure.param,
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=seconds_to_wait(headers.get("retry-after")),
     )
 
 
@@ -156,8 +157,23 @@ def _place(loc: Any) -> str:
     return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "")
 
 
-def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
+def seconds_to_wait(value: str | None) -> float | None:
+    """What ``Retry-After`` asks for, as seconds or as a date; ``None`` if it is missing or makes no sense."""
+    if not value:
         return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _until_date(value)
+    return max(0.0, seconds) if isfinite(seconds) else None
+
+
+def _until_date(value: str) -> float:
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return nan
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()

@@ -86,12 +86,9 @@ class VLLMProvider(adapters.AdapterMethods, pooling.PoolingMethods, tokens.Token
         )
         headers = {"authorization": f"Bearer {self.api_key}"}
         again = retry or RetryPolicy()
-        self._replicas = Replicas(
-            [
-                Endpoint(self.provider, url, headers, retry=again, down_hint=down_hint, key_hint=key_hint)
-                for url in self.base_urls
-            ]
-        )
+        first = Endpoint(self.provider, self.base_url, headers, retry=again, down_hint=down_hint, key_hint=key_hint)
+        # They share the first one's budget of repeats: it is the client's.
+        self._replicas = Replicas([replace(first, base_url=url) for url in self.base_urls])
         self._endpoints = self._replicas.endpoints
         self._adapters = routing.Memory()
         warn_of_server_settings(os.environ)

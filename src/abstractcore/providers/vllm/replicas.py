@@ -160,4 +160,4 @@ def unreached(error: ProviderError) -> bool:
     """Whether a failure means that the server got nothing to answer, or died over it before its first byte."""
     if isinstance(error, RequestTimeoutError):
         return error.phase == "connect"
-    return isinstance(error, ConnectionFailedError) and not error.delivered
+    return isinstance(error, ConnectionFailedError) and not error.delivered and not error.local
