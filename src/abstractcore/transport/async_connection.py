@@ -13,7 +13,7 @@ from ..errors import ProviderError
 from ..wire.call import ReadWithin
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError
 from .deadline import NEVER, Deadlines
-from .failure import closed_here, exchange_failed, timed_out
+from .failure import closed_here, exchange_failed, foreign, timed_out
 from .outbox import Outbox
 from .route import Origin
 
@@ -155,15 +155,17 @@ class Connection(asyncio.BufferedProtocol):
         self._until = NEVER
         return True
 
-    @property
-    def is_inherited(self) -> bool:
-        """Whether it belongs to a process that this one was forked off."""
-        return self._pid != os.getpid()
+    def check_owner(self, url: str) -> None:
+        """Raise unless this is the process and the event loop that it belongs to."""
+        if self._pid != os.getpid():
+            raise foreign(url, "the parent process")
+        if asyncio.get_running_loop() is not self._loop:
+            raise foreign(url, "another event loop")
 
     def close_from_anywhere(self, end: Callable[[], object]) -> None:
         """Call ``end`` where it is safe: at once in the loop's own thread, else soon in the loop."""
-        if self.is_inherited or self._loop.is_closed():
-            return
+        if self._pid != os.getpid() or self._loop.is_closed():
+            return  # after a fork the connection is the parent's
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -175,7 +177,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close without sending what is left."""
-        self._reader = None
+        if self._reader is not None:
+            self._reader.leave()
+            self._reader = None
         try:
             # The server learns of it now, even if the loop is not given back to for a while.
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

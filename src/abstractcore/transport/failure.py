@@ -57,13 +57,13 @@ def _out_of_files(route: Route, where: str) -> ConnectionFailedError:
     return error
 
 
-def inherited(url: str) -> ConnectionFailedError:
-    """An answer is read in a process that was forked off the one that asked."""
+def foreign(url: str, owner: str) -> ConnectionFailedError:
+    """An answer is read where it does not belong: in a forked process, or in another event loop."""
     error = ConnectionFailedError(
-        f"the answer of {url} belongs to the parent process",
+        f"the answer of {url} belongs to {owner}",
         url=url,
-        why="this process was forked while the answer was on its way; what is read here would be missing there",
-        hint="read a stream in the process that asked for it, and ask anew in the child",
+        why="what is read here would be missing there",
+        hint="read a stream where it was asked for, and ask anew here",
     )
     error.delivered = True
     return error

@@ -13,7 +13,7 @@ from ..wire.call import Answer, Call, ReadWithin, Timeouts
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError, request_bytes
 from .async_connection import Connection
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
-from .failure import closed_here, connect_failed, inherited, timed_out
+from .failure import closed_here, connect_failed, timed_out
 from .gate import Gate
 from .keepalive import keep_alive
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
@@ -269,9 +269,8 @@ class AsyncHttpExchange:
         reader = self._reader
         while True:
             connection = self._connection
-            if connection is not None and connection.is_inherited:
-                self._connection = None
-                raise inherited(self._url)
+            if connection is not None:
+                connection.check_owner(self._url)
             if reader.chunks:
                 if connection is not None:
                     connection.taken()

@@ -14,7 +14,7 @@ from ..errors import ConnectionFailedError
 from ..wire.call import Answer, Call, ReadWithin
 from ..wire.http1 import FramingError, ResponseReader, request_bytes
 from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
-from .failure import closed_here, connect_failed, exchange_failed, inherited, timed_out
+from .failure import closed_here, connect_failed, exchange_failed, foreign, timed_out
 from .keepalive import keep_alive
 from .resolve import addresses
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
@@ -253,6 +253,7 @@ class HttpExchange:
         if self._reader.complete and self._reader.keep_alive and connection.pid == os.getpid():
             self._transport.give_back(connection)
         else:
+            self._reader.leave()
             connection.abort()
 
     def __del__(self) -> None:
@@ -278,7 +279,7 @@ class HttpExchange:
             raise closed_here(self._url)
         if connection.pid != os.getpid():
             self.close()
-            raise inherited(self._url)
+            raise foreign(self._url, "the parent process")
         reader = self._reader
         try:
             connection.set_timeout(self._time_left())

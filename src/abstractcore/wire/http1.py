@@ -128,7 +128,7 @@ class ResponseReader:
         self._inflater: _Inflater | None = None
         self._plain = False
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        """Dropped at the end of the answer, as it refers back to this object."""
+        """Refers back to this object, so it is dropped at the end of the answer and when that is given up."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes in the order they came.
@@ -162,6 +162,11 @@ class ResponseReader:
         if self._inflater is not None:
             self._inflater.finish()
         self.complete = True
+        self._parser = None
+
+    def leave(self) -> None:
+        """No more bytes will be fed: what refers back to this object is dropped, so that it needs no collector."""
+        self._parser = None
 
     def take(self) -> bytes:
         """The body bytes that have gathered since the last time."""
