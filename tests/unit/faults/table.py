@@ -189,6 +189,23 @@ CONNECTION: Final = (
         partial="Hello",
     ),
     Fault(
+        name="slow-loris-in-head",
+        breaks="a byte of the headers now and then, for ever",
+        plain=[(Act.READ, b"HTTP/1.1 200 OK\r\nX: ", Act.TRICKLE)],
+        limits=FIRST,
+        both=RequestTimeoutError,
+    ),
+    Fault(
+        name="slow-loris-without-total",
+        breaks="the same within the body, and there is no limit for the whole call",
+        plain=[(Act.READ, _LENGTH, Act.TRICKLE)],
+        stream=[(Act.READ, head("Content-Type: text/event-stream"), HELLO, Act.TRICKLE)],
+        limits=IDLE,
+        plain_gives=RequestTimeoutError,
+        stream_gives=StreamInterruptedError,
+        partial="Hello",
+    ),
+    Fault(
         name="only-comments",
         breaks="keep-alive comments come, content does not",
         plain=[(Act.READ, _LENGTH, Act.STALL)],
@@ -323,6 +340,14 @@ HTTP: Final = (
 )
 
 STATUSES: Final = (
+    Fault(
+        name="redirect",
+        breaks="a redirect to another host, which is told and not followed",
+        plain=answers(
+            headers=("Location: http://elsewhere.test/v1/chat/completions",), status="307 Temporary Redirect"
+        ),
+        both=ProviderAPIError,
+    ),
     _refusal("400", "400 Bad Request", InvalidRequestError, "the request is refused"),
     _refusal("401", "401 Unauthorized", AuthenticationError, "the key is refused"),
     _refusal("403", "403 Forbidden", AuthenticationError, "the key may not do this"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -97,6 +99,11 @@ HERE = Endpoint(
 )
 
 
+@pytest.fixture(autouse=True)
+def _full_budget() -> None:
+    HERE.budget._left = RetryBudget.RESERVE
+
+
 def play(plan: Generator[Any, Any, Any], *outcomes: Any) -> tuple[Any, list[Any]]:
     """Runs a plan on these outcomes; its result and its steps. Exceptions are thrown into it."""
     left, steps = list(outcomes), []
@@ -111,9 +118,9 @@ def play(plan: Generator[Any, Any, Any], *outcomes: Any) -> tuple[Any, list[Any]
         return stop.value, steps
 
 
-def reset(*, delivered: bool = False, refused: bool = False) -> ConnectionFailedError:
+def reset(*, delivered: bool = False, refused: bool = False, local: bool = False) -> ConnectionFailedError:
     error = ConnectionFailedError("the connection failed")
-    error.delivered, error.refused = delivered, refused
+    error.delivered, error.refused, error.local = delivered, refused, local
     return error
 
 
@@ -153,7 +160,7 @@ def test_what_broke_first_is_told_beside_what_broke_last() -> None:
     assert "before that: the connection broke before any answer; sent again after" in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [reset(delivered=True), reset(refused=True)])
+@pytest.mark.parametrize("error", [reset(delivered=True), reset(refused=True), reset(local=True)])
 def test_what_was_delivered_or_refused_is_not_tried_again(error: ConnectionFailedError) -> None:
     with pytest.raises(ConnectionFailedError):
         play(send(HERE, HERE.get("u")), error)
@@ -181,6 +188,26 @@ def test_later_is_obeyed(status: int) -> None:
     assert (answer.body, len(answer.retries)) == (OK.body, 1)
     assert f"HTTP {status}" in answer.retries[0]
     assert steps[1] == Pause(2.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"),
+    [
+        ("Sat, 01 Jan 2000 00:00:00 GMT", 0.0, 0.0),
+        ("in 25 seconds", 1.0, 25.0),
+        ("-5", 0.0, 0.0),
+        ("soon", 0.375, 0.5),
+        ("nan", 0.375, 0.5),
+        ("inf", 0.375, 0.5),
+    ],
+    ids=["past date", "date", "negative", "no number", "nan", "infinite"],
+)
+def test_later_is_understood_however_it_is_said(said: str, least: float, most: float) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=25), usegmt=True)
+    answer = Answer(503, {"retry-after": date if said == "in 25 seconds" else said})
+    _, steps = play(send(HERE, HERE.get("u")), answer, OK)
+    assert isinstance(steps[1], Pause)
+    assert least <= steps[1].seconds <= most
 
 
 def test_a_wait_that_is_too_long_is_not_taken() -> None:
@@ -215,7 +242,7 @@ def test_in_an_outage_repeats_do_not_become_the_load() -> None:
                 step = plan.send(None if isinstance(step, Pause) else Answer(503, {"retry-after": "0"}))
         except StopIteration:
             pass
-    assert 1000 < sent <= 1000 * (1 + RetryBudget.SHARE) + RetryBudget.RESERVE
+    assert 1000 < sent <= 1000 + RetryBudget.RESERVE
 
 
 def test_the_policy_can_be_none() -> None:
@@ -262,6 +289,19 @@ def test_the_refusal_of_a_stream_is_read_to_its_end() -> None:
     with pytest.raises(InvalidRequestError, match="too long") as caught:
         play(checked(HERE, call), Answer(400, {}), b'{"error": {"mess', b'age": "too long"}}', b"")
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("end", [RequestTimeoutError("silent"), reset(delivered=True)], ids=["stalls", "breaks"])
+def test_a_refusal_whose_words_never_end_is_a_refusal(end: ProviderError) -> None:
+    call = Call("POST", "http://h:1/v1/x", stream=True)
+    with pytest.raises(AuthenticationError):
+        play(checked(HERE, call), Answer(401, {}), b'{"error": {"mess', end)
+
+
+def test_a_refusal_is_not_read_without_end() -> None:
+    call = Call("POST", "http://h:1/v1/x", stream=True)
+    with pytest.raises(InvalidRequestError):
+        play(checked(HERE, call), Answer(400, {}), *[bytes(1 << 19)] * 2)
 
 
 def test_only_a_failed_stream_is_read() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from abstractcore.errors import RequestTimeoutError
-from abstractcore.transport import HttpTransport
+from abstractcore.transport import AsyncHttpTransport, HttpTransport
 from abstractcore.wire.call import Call, Timeouts
 from tests.scripted_server import CHUNKED, END, PATIENCE, Peer, chunk, whole
 
@@ -175,3 +177,67 @@ def test_limits_of_one_request_do_not_outlive_it(serve: Serve, client: Client) -
     assert answer.body == b"first"
     assert client.open(Call("GET", server.url, timeouts=limits())).answer.body == b"second"
     assert server.connections == connections
+
+
+@pytest.mark.parametrize("first", [b"{", b" "], ids=["content", "white space"])
+def test_bytes_that_trickle_buy_a_whole_answer_no_time(serve: Serve, client: Client, first: bytes) -> None:
+    """One limit is for its start, the other for silence after it; white space is no start."""
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED, chunk(first))
+        while not gone.wait(SHORT / 5):
+            peer.send(chunk(b" "))
+
+    server = serve(script)
+    phase, seconds = (
+        ("idle", {"first_byte": 10.0, "idle": 0.2}) if first.strip() else ("first_byte", {"first_byte": 0.2})
+    )
+    with pytest.raises(RequestTimeoutError) as caught:
+        client.open(Call("GET", server.url, timeouts=limits(**seconds)))
+    gone.set()
+    assert caught.value.phase == phase
+
+
+def test_a_whole_answer_that_comes_slowly_but_steadily_is_read(serve: Serve, client: Client) -> None:
+    never = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for _ in range(8):
+            peer.send(chunk(bytes(2048)))
+            never.wait(0.05)
+        peer.send(END)
+        peer.wait_gone()
+
+    exchange = client.open(Call("GET", serve(script).url, timeouts=limits(first_byte=10.0, idle=0.3)))
+    assert len(exchange.answer.body) == 8 * 2048
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_what_came_while_the_loop_was_held_up_is_read(serve: Serve, run: Any) -> None:
+    """A caller that blocks its loop for longer than a limit is not told that the server was silent."""
+    go_on, sent = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED, chunk(b"one"))
+        assert go_on.wait(PATIENCE)
+        peer.send(chunk(b"two"))
+        sent.set()
+        peer.wait_gone()
+
+    async def main() -> None:
+        call = Call("GET", serve(script).url, stream=True, timeouts=limits(first_byte=10.0, idle=SHORT))
+        exchange = await AsyncHttpTransport(environ={}).open(call)
+        assert await exchange.read() == b"one"
+        reading = asyncio.create_task(exchange.read())
+        await asyncio.sleep(0)
+        go_on.set()
+        assert sent.wait(PATIENCE)
+        threading.Event().wait(2 * SHORT)
+        assert await reading == b"two"
+
+    run(main())
