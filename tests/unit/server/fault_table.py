@@ -95,6 +95,8 @@ _SPECIAL: Final = {
     # The body of an answer that has begun stops coming: not the request takes too long, but the server fails.
     ("stalled", Way(stream=False, proved=False)): Gets.OTHER,
     ("stalled", Way(stream=False, proved=True)): Gets.OTHER,
+    ("slow-loris-without-total", Way(stream=False, proved=False)): Gets.OTHER,
+    ("slow-loris-without-total", Way(stream=False, proved=True)): Gets.OTHER,
 }
 
 
