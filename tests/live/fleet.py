@@ -24,6 +24,12 @@ ONE_THREAD: Final = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "
 """Threads that wait do so by spinning: more of them than cores, and no server speaks for seconds."""
 PATIENCE: Final = 120.0
 """Seconds after which something that should come to be has failed."""
+START: Final = 300.0
+"""Seconds in which a server has to start."""
+DRAIN: Final = 60
+"""Seconds that a server that is told to stop gives to what runs."""
+STOP: Final = DRAIN + 60.0
+"""Seconds in which it has to be gone: with nothing to do left, its parts take up to 20."""
 _LIMITS: Final = Timeouts(connect=5.0, first_byte=90.0, idle=90.0, total=180.0)
 _DIRECT: Final = build_opener(ProxyHandler({}))
 
@@ -46,7 +52,23 @@ class Server:
         """Starts it, and waits until it answers."""
         self.starts += 1
         log, pid_file = self.folder / f"server-{self.starts}.log", self.folder / "server.json"
-        self.process = vllm_server.start(self.spec, log=log, pid_file=pid_file)
+        self.process = vllm_server.start(self.spec, log=log, pid_file=pid_file, limit=START)
+
+    def stop(self) -> None:
+        """Has it end in peace, as an operator does."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGTERM)
+        ends = time.monotonic() + STOP
+        while runtime.is_alive(self.process):
+            assert time.monotonic() < ends, f"not gone after {STOP:g} s: {self.state()}"
+            time.sleep(0.1)
+
+    def state(self) -> str:
+        """What can be said of it where a test gives up."""
+        assert self.process is not None
+        lines = Path(self.process.log).read_text(encoding="utf-8", errors="replace").splitlines()
+        alive = "alive" if runtime.is_alive(self.process) else "gone"
+        return "\n  ".join((f"{self.address} is {alive}; its log ends:", *lines[-5:]))
 
     def kill(self) -> None:
         """Ends it without a word."""
@@ -90,7 +112,7 @@ def servers(environment: local_vllm.Environment, model: Path, ports: list[int], 
         place = folder / str(port)
         place.mkdir()
         # With a time to shut down, what runs is ended in peace; new requests are answered 500 meanwhile.
-        args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS, "--shutdown-timeout", "60")
+        args = (*vllm_server.LORA_ARGS, *vllm_server.TOOL_ARGS, "--shutdown-timeout", str(DRAIN))
         env = {**vllm_server.LORA_ENV, **ONE_THREAD}
         spec = vllm_server.small_server(environment, model, name=NAME, port=port, args=args, env=env)
         found.append(Server(spec, place))
@@ -140,9 +162,12 @@ class Load:
         self._tasks = [asyncio.ensure_future(self._work(number)) for number in range(self.workers)]
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop = True
-        await asyncio.gather(*self._tasks)
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=kind is not None)
         self._transport.close()
 
     @property
@@ -159,15 +184,18 @@ class Load:
         turn = 0
         while not self._stop:
             turn += 1
-            self.outcomes.append(await self.ask(f"worker {number}, turn {turn}", max_tokens=16))
+            outcome = await self.ask(f"worker {number}, turn {turn}", max_tokens=16)
+            self.outcomes.append(outcome)
+            # Who asks again at once takes the cores that a server needs to start, and that one never comes back.
+            await asyncio.sleep(0.05 if outcome.status == 200 else 1.0)
 
     async def ask(self, text: str, **fields: Any) -> Outcome:
         """One chat."""
         return await self._send(text, fields)
 
-    async def stream(self, text: str, started: Callable[[], object]) -> Outcome:
+    async def stream(self, text: str, started: Callable[[], object], tokens: int = 1900) -> Outcome:
         """A long stream; ``started`` is called when there is text."""
-        return await self._send(text, {"max_tokens": 1900, "stream": True, "ignore_eos": True}, started)
+        return await self._send(text, {"max_tokens": tokens, "stream": True, "ignore_eos": True}, started)
 
     async def _send(self, text: str, fields: dict[str, Any], started: Callable[[], object] | None = None) -> Outcome:
         body = {"model": self.model, "messages": [{"role": "user", "content": text}], **fields}

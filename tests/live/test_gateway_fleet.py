@@ -20,6 +20,8 @@ from tests.browser.gateway import RunningGateway, running
 from .conftest import Shown, make, make_adapters, unused_port
 from .fleet import NAME, Load, Server, fetch, servers, until
 
+ROLLING = 400.0
+"""Seconds for both servers; a quiet machine needs about 90."""
 ROUTER = "vllm-router==0.1.17"
 CONFIG = """
 [backends.vllm]
@@ -175,3 +177,33 @@ async def test_a_replica_is_killed_and_comes_back_with_its_adapters(
     await asyncio.to_thread(fleet[0].start)
     await until(lambda: fleet[0].is_up(gateway.url), "it is back")
     assert fleet[0].adapters() == ["sql"]
+
+
+async def test_a_rolling_restart_fails_no_request(patient: RunningGateway, fleet: list[Server], model: Path) -> None:
+    gateway = patient
+    await both_up(gateway, fleet)
+    gateway.post("/v1/load_lora_adapter", adapter(model))
+    load = Load(gateway.url, model="vllm/sql", workers=2)
+    try:
+        async with asyncio.timeout(ROLLING), load:
+            for server in fleet:
+                await restart(server, gateway, load)
+    except TimeoutError:
+        up = [f"the gateway takes {row.address} for {'up' if row.is_up(gateway.url) else 'down'}" for row in fleet]
+        pytest.fail("\n".join((f"not within {ROLLING:g} s", *(row.state() for row in fleet), *up)))
+    assert not load.failures
+
+
+async def restart(server: Server, gateway: RunningGateway, load: Load) -> None:
+    """Stops a server as an operator does, while it generates, and starts it again."""
+    await load.more(4)
+    begun = [asyncio.Event() for _ in range(4)]
+    texts = [f"{at}, while {server.address} stops" for at in range(len(begun))]
+    streams = [asyncio.ensure_future(load.stream(text, at.set, 300)) for text, at in zip(texts, begun, strict=True)]
+    await asyncio.gather(*(event.wait() for event in begun))
+    await asyncio.to_thread(server.stop)
+    await load.more(4)
+    assert all(outcome.done for outcome in await asyncio.gather(*streams)), "what ran was ended in peace"
+    await asyncio.to_thread(server.start)
+    await until(lambda: server.is_up(gateway.url), "it is back")
+    assert server.adapters() == ["sql"]
