@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,14 +19,14 @@ from ..errors import (
     StreamInterruptedError,
 )
 from ..types import GenerateRequest, GenerateResponse, Usage
-from ..wire.call import READ, Answer, Call, Emit, Plan, ReadWithin, Step, StreamPlan, Timeouts
+from ..wire.call import READ, Answer, Call, Emit, Plan, ReadWithin, Step, StreamPlan, Timeouts, worked
 from ..wire.failure import UNREADABLE, holds_failure
 from ..wire.openai import Completion
 from ..wire.openai_protocol import OPENAI
 from ..wire.protocol import WireProtocol
 from ..wire.stream import ABORTED
 from .endpoint import Endpoint, checked, failed
-from .proof import settle
+from .proof import is_heavy, settle
 from .request import timeouts_of
 from .tool_calls import settle_calls
 
@@ -83,7 +84,14 @@ def complete(job: Job) -> Plan[GenerateResponse]:
     completion = read(job.protocol.read, job.endpoint, call, answer, model=job.model, protocol=job.protocol.name)
     _check_ends(job, call, completion)
     yield from confirmed(job, completion)
-    return respond(job, completion, started, None, answer.retries)
+    return (yield from _proved(job, completion, partial(respond, job, completion, started, None, answer.retries)))
+
+
+def _proved(job: Job, completion: Completion, prove: Callable[[], GenerateResponse]) -> Plan[GenerateResponse]:
+    """The response, made where its proof holds nobody up."""
+    if is_heavy(completion.answers, job.request.constraint):
+        return (yield from worked(prove))
+    return prove()
 
 
 def _check_ends(job: Job, call: Call, completion: Completion) -> None:
@@ -132,7 +140,8 @@ def stream(job: Job) -> StreamPlan:
     except StreamInterruptedError as error:
         job.endpoint.discreet(error)
         raise
-    last = respond(job, completion, started, reader.first_at, answer.retries)
+    prove = partial(respond, job, completion, started, reader.first_at, answer.retries)
+    last = yield from _proved(job, completion, prove)
     if job.hold_text and last.content:
         yield Emit([replace(last, finish_reason=None, usage=None, alternatives=[], metadata={}, score=None)])
     last.content, last.reasoning, last.logprobs = "", None, None

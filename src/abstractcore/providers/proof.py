@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from ..constraint import Constraint
+from msgspec.json import encode
+
+from ..constraint import Constraint, JsonSchema
 from ..errors import ConstraintViolationError, TruncatedOutputError
 from ..types import Alternative, GenerateRequest
 from .request import limit_of
 
 _DECLINED: Final = ("refusal", "content_filter")
 """Finish reasons by which clouds say that the model, or a filter, declines; no text beside them is an answer."""
+
+
+LIGHT: Final = 4096
+"""Characters of a text whose proof holds nobody up."""
+_HEAVY_SCHEMA: Final = 16 * 1024
+"""Bytes of a schema that is worth a thread whatever the text."""
+
+
+def is_heavy(answers: Sequence[Alternative], constraint: Constraint | None) -> bool:
+    """Whether to hold answers against their promises may take so long that others should not wait for it."""
+    if constraint is not None and constraint.kind in ("grammar", "structural_tag"):
+        return True  # an ambiguous one takes a second for a line of text
+    size = sum(
+        len(answer.content) + sum(len(encode(call.arguments)) for call in answer.tool_calls) for answer in answers
+    )
+    return size > LIGHT or (isinstance(constraint, JsonSchema) and len(encode(constraint.schema)) > _HEAVY_SCHEMA)
 
 
 def settle(answer: Alternative, request: GenerateRequest, spelling: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..wire.call import Timeouts
 from ..wire.credentials import secrets_of
 from .backend import Backend
 from .catalog import Catalog, Target
+from .compiling import Compiling
 from .config import BackendConfig, GatewayConfig
 from .data_plane import FrontWatcher
 from .guard import Guard
@@ -53,6 +54,7 @@ class Gateway:
         )
         self.relay = Relay(self.timeouts)
         self.surfaces = Surfaces()
+        self.compiling = Compiling()
         self._probes = AsyncHttpTransport()
         self._watching: list[asyncio.Task[None]] = []
 

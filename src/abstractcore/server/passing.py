@@ -151,7 +151,7 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
     if is_adapter and known and "cache_salt" in known and model in replica.salts:
         asked.fields.setdefault("cache_salt", msgspec.Raw(msgspec.json.encode(replica.salts[model])))
     backing = Backing(name, known, model, cloud, model if is_adapter else None, partial(_tell, request))
-    passage = prepare(backing)
+    passage = await gateway.compiling.read(asked.fields, partial(prepare, backing))
     try:
         if asked.stream and passage.watch is not None:
             await gateway.relay.stream(request, endpoint, path, passage.body, passage.watch, headers=headers)

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import os
+from collections.abc import Awaitable, Callable
+from functools import cache
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from ..errors import ProviderError
-from ..wire.call import READ, Answer, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan
+from ..wire.call import READ, Answer, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan, Work
 from . import AsyncExchange, AsyncTransport
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 T = TypeVar("T")
+_THREADS: Final = 2
+"""More of them would only take turns, and make the event loop wait for its own."""
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_THREADS, "abstractcore-work")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of its parent's threads
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """Does work that may take long in a thread, while the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(_threads(), work)
 
 
 class _Performer:
@@ -33,6 +55,8 @@ class _Performer:
             return self._open(step)
         if isinstance(step, Pause):
             return asyncio.sleep(step.seconds)
+        if isinstance(step, Work):
+            return beside(step.run)
         raise TypeError(f"a plan can't yield {step!r} here")
 
     async def _open(self, call: Call) -> Answer:

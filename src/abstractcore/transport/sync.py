@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import ProviderError
-from ..wire.call import READ, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan
+from ..wire.call import READ, Call, Emit, Pause, Plan, ReadWithin, Step, StreamPlan, Work
 from . import Exchange, Transport
 
 T = TypeVar("T")
@@ -37,6 +37,9 @@ class _Performer:
             return exchange.answer
         if isinstance(step, Pause):
             time.sleep(step.seconds)
+            return None
+        if isinstance(step, Work):
+            step.run()
             return None
         raise TypeError(f"a plan can't yield {step!r} here")
 

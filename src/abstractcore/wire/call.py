@@ -11,6 +11,7 @@ the plan yields    the driver does                             the driver sends 
 ``READ``           waits for bytes of the open stream          bytes as they came; ``b""`` at a clean end
 ``ReadWithin``     the same, but no longer than it says        the same
 ``Pause``          waits                                       ``None``
+``Work``           runs it, where it holds nobody up           ``None``
 ``Emit``           hands the items to the caller               ``None``
 =================  ==========================================  =====================================
 
@@ -84,6 +85,13 @@ class Pause:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do this, which may take long: an event loop goes on meanwhile. It keeps its outcome, and raises nothing."""
+
+    run: Callable[[], None]
+
+
 ResultT = TypeVar("ResultT")
 
 
@@ -115,7 +123,7 @@ class ReadWithin:
     """The limit of ``Timeouts`` that runs out then."""
 
 
-Step: TypeAlias = Call | _Read | ReadWithin | Pause
+Step: TypeAlias = Call | _Read | ReadWithin | Pause | Work
 Plan: TypeAlias = Generator[Step, Any, ResultT]
 """A plan with one result."""
 StreamPlan: TypeAlias = Generator[Step | Emit, Any, None]
@@ -137,3 +145,20 @@ def limited(plan: Plan[ResultT], limits: Timeouts) -> Plan[ResultT]:
             resume = partial(plan.throw, error)
         else:
             resume = partial(plan.send, outcome)
+
+
+def worked(compute: Callable[[], ResultT]) -> Plan[ResultT]:
+    """Has the driver do a computation that may take long; its result."""
+    results: list[ResultT] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(compute())
+        except BaseException as error:  # noqa: BLE001 - raised again in the plan
+            errors.append(error)
+
+    yield Work(run)
+    if errors:
+        raise errors.pop()
+    return results.pop()

@@ -9,13 +9,14 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from ...errors import ModelNotFoundError
+from ...providers.request import build_request
 from ..asgi import EVENTS
 from ..choice import conversation_of
 from ..failover import on_a_replica
 from ..fields import CHAT, TEXT
 from ..relay import complete_choices
 from ..watch import Tokens, Watch
-from .options import asked_of
+from .options import Asked, asked_of
 from .protocol import Wanted, check_fields, read
 from .render import Renderer
 
@@ -90,7 +91,7 @@ async def _only_model(replica: Replica) -> str:
 
 
 async def _prove(gateway: Gateway, request: Request, wanted: Wanted, target: Target, replica: Replica) -> None:
-    asked = asked_of(wanted, target.model)
+    asked = await gateway.compiling.read(wanted.fields, partial(asked_of, wanted, target.model), _compile)
     asked.options["timeout"] = gateway.timeouts
     renderer = Renderer(request.id, wanted.model, chat=wanted.path == CHAT, include_usage=asked.include_usage)
     if not wanted.stream:
@@ -111,6 +112,10 @@ async def _prove(gateway: Gateway, request: Request, wanted: Wanted, target: Tar
             if chunk.finish_reason is not None:
                 _count(request, chunk)
     await request.end()
+
+
+def _compile(asked: Asked) -> None:
+    build_request(asked.prompt, asked.options)
 
 
 def _speaks(chunk: GenerateResponse) -> bool:
