@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import ModelNotFoundError, ProviderAPIError, UnsupportedFeatureError
 from ..providers.documented import DOCUMENTED
+from ..providers.proof import LIGHT, is_heavy
 from ..types import Usage
 from .chat.protocol import read_fields, typed
 from .choice import conversation_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .backend import Replica
     from .catalog import Target
     from .gateway import Gateway
+    from .promise import Promise
 
 
 class Asked(NamedTuple):
@@ -84,6 +86,15 @@ class Passage(NamedTuple):
     """Of a whole answer."""
     watch: StreamWatch | None = None
     """Of a streamed one."""
+    promise: Promise | None = None
+    """What the answer is held to."""
+
+    @property
+    def slow_from(self) -> int | None:
+        """Bytes of an answer from which on its proof may hold others up; ``None`` where nothing is proved."""
+        if self.promise is None:
+            return None
+        return 0 if is_heavy((), self.promise.request.constraint) else LIGHT
 
 
 Prepare = Callable[[Backing], Passage]
@@ -154,9 +165,13 @@ async def _attempt(  # noqa: PLR0917 - bound in pass_on
     passage = await gateway.compiling.read(asked.fields, partial(prepare, backing))
     try:
         if asked.stream and passage.watch is not None:
-            await gateway.relay.stream(request, endpoint, path, passage.body, passage.watch, headers=headers)
+            await gateway.relay.stream(
+                request, endpoint, path, passage.body, passage.watch, headers=headers, slow=passage.slow_from == 0
+            )
         else:
-            await gateway.relay.answer(request, endpoint, path, passage.body, passage.check, headers=headers)
+            await gateway.relay.answer(
+                request, endpoint, path, passage.body, passage.check, headers=headers, slow_from=passage.slow_from
+            )
     except ProviderAPIError as error:
         if error.status not in NO_SUCH_PATH:
             raise

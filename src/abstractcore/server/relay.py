@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,6 +19,7 @@ from ..errors import (
     StreamInterruptedError,
 )
 from ..providers.endpoint import explained, failed
+from ..transport.aio import beside
 from ..transport.http_async import AsyncHttpTransport
 from ..wire.call import Call, ReadWithin, Timeouts
 from ..wire.failure import UNREADABLE, read_failure
@@ -79,6 +81,7 @@ class Relay:
         *,
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
+        slow_from: int | None = None,
     ) -> None:
         """Passes on a request with one whole answer.
 
@@ -90,6 +93,7 @@ class Relay:
             check: Of the answer.
             method: Of the request.
             headers: Sent besides the endpoint's own.
+            slow_from: Bytes of an answer from which on its check may take long, so that others don't wait for it.
 
         Raises:
             ProviderError: The backend did not deliver.
@@ -100,7 +104,9 @@ class Relay:
         answer = exchange.answer
         if not 200 <= answer.status < 300:
             raise failed(endpoint, call, answer, answer.body)
-        await request.answer(answer.status, check(answer.body), JSON)
+        slow = slow_from is not None and len(answer.body) >= slow_from
+        data = await beside(partial(check, answer.body)) if slow else check(answer.body)
+        await request.answer(answer.status, data, JSON)
 
     async def stream(
         self,
@@ -111,10 +117,12 @@ class Relay:
         watch: StreamWatch,
         *,
         headers: Mapping[str, str] | None = None,
+        slow: bool = False,
     ) -> None:
         """Passes on a request with a streamed answer.
 
-        Nothing is sent before there is some of the answer itself, so that until then another server may answer.
+        Nothing is sent before there is some of the answer itself, so that until then another server may answer. With
+        ``slow`` others don't wait while the stream is looked at.
 
         Raises:
             ProviderError: The backend did not deliver all of it; what is already out, if ``request.status`` says that
@@ -128,7 +136,7 @@ class Relay:
                 raise failed(endpoint, call, exchange.answer, await _rest(exchange))
             if not exchange.answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise await _no_stream(endpoint, call, exchange)
-            await self._copy(request, exchange, endpoint, watch)
+            await self._copy(request, exchange, endpoint, watch, slow=slow)
         except (ConnectionFailedError, RequestTimeoutError) as error:
             if not watch.done:
                 raise _broken(endpoint, error.message) from error
@@ -149,7 +157,9 @@ class Relay:
             raise failed(endpoint, call, exchange.answer, exchange.answer.body)
         return exchange.answer.body
 
-    async def _copy(self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch) -> None:
+    async def _copy(
+        self, request: Request, exchange: AsyncExchange, endpoint: Endpoint, watch: StreamWatch, *, slow: bool
+    ) -> None:
         read, feed, write = exchange.read, watch.feed, request.write
         held = b""  # until the answer begins
         silence: _Silence | None = None
@@ -158,7 +168,7 @@ class Relay:
                 silence = None
             elif silence is None:  # comments keep a connection alive, but are no answer
                 silence = _Silence(self._timeouts, begun=request.status != 0)
-            data = feed(data)
+            data = await beside(partial(feed, data)) if slow else feed(data)
             if data:
                 if not request.status:
                     held += data

@@ -73,8 +73,7 @@ class _Pool:
         now = connection.idle_since = monotonic()
         idle = self._idle.setdefault(connection.origin, {})
         idle[connection] = None
-        oldest = next(iter(idle))
-        if now - oldest.idle_since >= KEEP_ALIVE:
+        while idle and now - (oldest := next(iter(idle))).idle_since >= KEEP_ALIVE:
             del idle[oldest]
             oldest.abort()
 

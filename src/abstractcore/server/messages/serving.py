@@ -31,7 +31,7 @@ async def count(gateway: Gateway, request: Request) -> None:
 
 def _prepare(asked: Asked, backing: Backing) -> Passage:
     body, promise = prepare(asked.fields, backing)
-    return Passage(body, partial(settled, promise=promise, backing=backing), MessageWatch(promise, backing))
+    return Passage(body, partial(settled, promise=promise, backing=backing), MessageWatch(promise, backing), promise)
 
 
 def _prepare_count(asked: Asked, backing: Backing) -> Passage:

@@ -38,7 +38,7 @@ async def create(gateway: Gateway, request: Request) -> None:
 def _prepare(asked: Asked, backing: Backing) -> Passage:
     body, promise = prepare(asked.fields, backing)
     settle = partial(settled, promise=promise, backing=backing, pending=bool(decoded(asked.fields, "background", bool)))
-    return Passage(body, settle, ResponseWatch(settle))
+    return Passage(body, settle, ResponseWatch(settle), promise)
 
 
 async def stored(gateway: Gateway, request: Request) -> None:
