@@ -72,9 +72,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "gateway_memory.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(
-        f"growth by 10,000 streams: {found['referred']:+.2f} MiB of what is referred to (in all "
-        f"{found['referred_in_all']:+.1f}), {found['resident']:+.2f} resident (in all "
-        f"{found['resident_in_all']:+.1f}); goal at most {GOAL_MIB:g}; {found['count']:.0f} streams counted, {found['errors']:.0f} errors, "
+        f"growth by 10,000 streams: {found['referred']:+.2f} MiB referred to, {found['resident']:+.2f} resident "
+        f"(goal at most {GOAL_MIB:g}); from the first round to the last {found['referred_in_all']:+.1f} and "
+        f"{found['resident_in_all']:+.1f}; {found['count']:.0f} streams, {found['errors']:.0f} errors, "
         f"{found['left_open']:.0f} connections left open"
     )
     print(text, end="")
