@@ -3,7 +3,7 @@
 Nothing in them is claimed by hand. docs/versions.md says what each release of vLLM is asked for: each cell is what the
 code of the provider decides for the OpenAPI document that a real server of that release has given (tests/recordings).
 The tables of docs/providers.md are those that the code obeys; docs/faults.md lists what tests/unit/faults plays, and
-docs/speed.md holds what bench/clients.py measured last.
+what those in tests/live do to a real server; docs/speed.md holds what bench/clients.py measured last.
 
     python scripts/make_docs.py            # write
     python scripts/make_docs.py --check    # say whether a page is out of date
@@ -39,6 +39,7 @@ from abstractcore.settings import TABLE  # noqa: E402
 from abstractcore.testing import FakeServer, Reply  # noqa: E402
 from abstractcore.transport import SyncDriver  # noqa: E402
 from bench import client_page  # noqa: E402
+from tests.live.real_faults import REAL_FAULTS, Errors  # noqa: E402
 from tests.recordings import VERSIONS, openapi, recorded  # noqa: E402
 from tests.unit.faults.play import Fault  # noqa: E402
 from tests.unit.faults.table import FAULTS  # noqa: E402
@@ -271,6 +272,28 @@ def gateway_cell(fault: Fault, *, stream: bool) -> str:
     return passed if passed == proved else f"{passed}; proved: {proved}"
 
 
+def made_real_faults() -> str:
+    """What callers get of each fault of a real server that the live tests bring about."""
+    rows = [
+        (
+            fault.breaks,
+            [
+                errors_or_answer(fault.plain, partial=False),
+                errors_or_answer(fault.stream, partial=fault.partial),
+                f"`{fault.says}`" if fault.says else "",
+            ],
+        )
+        for fault in REAL_FAULTS
+    ]
+    return table("The server", ["plain request", "stream", "the error says"], rows)
+
+
+def errors_or_answer(errors: Errors, *, partial: bool) -> str:
+    """What the caller gets, where there may be several errors."""
+    kept = " with the text so far" if partial else ""
+    return " or ".join(f"`{error.__name__}`" for error in errors) + kept if errors else "the answer"
+
+
 def made_metrics() -> str:
     """What the gateway counts."""
     rows = [
@@ -331,7 +354,7 @@ def made_figures(make: Callable[[client_page.Found], str]) -> str:
 
 MADE: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     PROVIDERS_PAGE: {"providers": made_providers, "capabilities": made_capabilities, "knobs": made_knobs},
-    FAULTS_PAGE: {"faults": made_faults, "gateway": made_gateway_faults},
+    FAULTS_PAGE: {"faults": made_faults, "real faults": made_real_faults, "gateway": made_gateway_faults},
     KEYS_PAGE: {
         "metrics": made_metrics,
         "settings": partial(made_fields, GatewayConfig),

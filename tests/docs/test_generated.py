@@ -13,6 +13,7 @@ import pytest
 from abstractcore.providers.exchange import Job
 from abstractcore.vllm_facts import hazard_in, parse_version
 from tests.docs.blocks import ROOT
+from tests.live import real_faults
 from tests.recordings import VERSIONS, schema_properties
 
 SCRIPT = ROOT / "scripts" / "make_docs.py"
@@ -34,6 +35,18 @@ def make_docs() -> Any:
 def test_generated_pages_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_fault_of_a_real_server_is_held_against_it_by_the_test_that_is_named() -> None:
+    """By its name in that test; the two processes of the adapter race say themselves what they got."""
+    names = {id(fault): name for name, fault in vars(real_faults).items() if isinstance(fault, real_faults.RealFault)}
+    assert len(names) == len(real_faults.REAL_FAULTS)
+    for fault in real_faults.REAL_FAULTS:
+        file, _, test = fault.shown_by.partition("::")
+        source = (ROOT / "tests" / "live" / file).read_text(encoding="utf-8")
+        body = source.partition(f"def {test}(")[2].partition("\n\n\n")[0]
+        assert body, fault.shown_by
+        assert f".got(faults.{names[id(fault)]})" in body or fault is real_faults.ADAPTER_RACE, names[id(fault)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
