@@ -11,9 +11,10 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from .errors import ConfigurationError
 
@@ -22,8 +23,7 @@ PROJECT_FILE: Final = Path("abstractcore.toml")
 _USER_OF_AN_ADDRESS: Final = re.compile(r"(?<=://)[^/@\s,]+@")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One row of the settings table."""
 
     name: str
@@ -85,8 +85,7 @@ def declare_settings(*rows: Setting) -> None:
     TABLE.update({row.name: row for row in rows})
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A setting's value and its origin."""
 
     name: str

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar, overload
 
 import msgspec
+from msgspec import Struct
 
 from .constraint import JsonSchema
 from .errors import ConfigurationError
-from .signature import name_of, read_signature
 from .types import ToolCall
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -20,8 +18,7 @@ CHOICES: Final = ("auto", "required", "none")
 """What ``tool_choice`` may be, besides the name of a tool."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolDefinition:
+class ToolDefinition(Struct, frozen=True, eq=False):
     """A tool as a model is told of it.
 
     Args:
@@ -42,13 +39,27 @@ class ToolDefinition:
     parameters: Mapping[str, Any]
     description: str = ""
     strict: bool | None = None
-    function: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
-    convert: Callable[[Mapping[str, Any]], dict[str, Any]] = field(default=dict, repr=False, compare=False)
+    function: Callable[..., Any] | None = None
+    convert: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
 
     def __post_init__(self) -> None:
         if not self.name or self.name in CHOICES:
             raise ConfigurationError(f"a tool can't have the name {self.name!r}", hint="give it another name")
         JsonSchema(dict(self.parameters)).check()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a model is told the same."""
+        return isinstance(other, ToolDefinition) and self._told() == other._told()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        name, parameters, description, strict = self._told()
+        return f"ToolDefinition({name!r}, {parameters!r}, {description!r}, {strict!r})"
+
+    def _told(self) -> tuple[str, Mapping[str, Any], str, bool | None]:
+        return self.name, self.parameters, self.description, self.strict
 
     @classmethod
     def from_function(
@@ -67,6 +78,8 @@ class ToolDefinition:
         known = getattr(function, _MARK, None)
         if isinstance(known, ToolDefinition) and (name, description, strict) == (None, None, None):
             return known
+        from .signature import name_of, read_signature  # with inspect, a tenth of what a client costs to make
+
         signature = read_signature(function)
         return cls(
             name or name_of(function),
@@ -117,7 +130,9 @@ class ToolDefinition:
     def is_async(self) -> bool:
         """Whether the function must be awaited."""
         call = getattr(self.function, "__call__", None)  # noqa: B004 - an object may have an async __call__
-        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+        from inspect import iscoroutinefunction
+
+        return iscoroutinefunction(self.function) or iscoroutinefunction(call)
 
 
 Tool: TypeAlias = ToolDefinition | Callable[..., Any] | Mapping[str, Any]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from abstractcore.transport import Exchange, HttpTransport
 from abstractcore.wire.call import Answer, Call, ReadWithin

@@ -12,10 +12,10 @@ import pytest
 def modules_after(statement: str) -> set[str]:
     """The modules that a fresh interpreter has loaded for a statement, beyond those it starts with."""
     script = (
-        f"import json, sys; before = set(sys.modules); {statement}; print(json.dumps(list(set(sys.modules) - before)))"
+        f"import json, sys; before = set(sys.modules)\n{statement}\nprint(json.dumps(list(set(sys.modules) - before)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(json.loads(run.stdout))
+    return set(json.loads(run.stdout.splitlines()[-1]))
 
 
 def third_party(modules: set[str]) -> set[str]:
@@ -42,11 +42,38 @@ def test_the_command_line_starts_with_click_alone() -> None:
     assert third_party(modules_after("import abstractcore.cli.main")) <= {"click", "msgspec"}
 
 
+DEAR = {
+    "asyncio", "dataclasses", "difflib", "email", "hashlib", "http", "importlib.metadata", "inspect", "logging",
+    "random", "shutil", "socket", "ssl", "subprocess", "tempfile", "threading", "tomllib",
+}  # fmt: skip
+"""Of the standard library, each a few milliseconds that nobody needs who only makes a client."""
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama", "lmstudio", "vllm"])
 def test_a_remote_provider_loads_neither_packages_nor_what_it_may_not_need(provider: str) -> None:
     modules = modules_after(f"from abstractcore import create_llm; create_llm('{provider}', 'm')")
     assert third_party(modules) <= {"msgspec"}
-    assert not modules & {"asyncio", "difflib", "importlib.metadata", "tomllib", "ssl", "subprocess"}
+    assert not (modules - modules_after("import msgspec")) & DEAR  # with typing_extensions, msgspec loads inspect
+
+
+def test_the_first_client_loads_what_a_request_needs_and_no_other_part() -> None:
+    modules = modules_after("from abstractcore import create_llm; create_llm('vllm', 'm')")
+    own = {name.removeprefix("abstractcore.") for name in modules if name.startswith("abstractcore.")}
+    assert {name.partition(".")[0] for name in own} == {
+        "capability", "constraint", "errors", "factory", "providers", "schema_cost", "settings", "structural_tag",
+        "structured", "tools", "transport", "types", "vllm_facts", "wire",
+    }  # fmt: skip
+    assert {name for name in own if name.startswith("transport")} == {"transport", "transport.retry"}
+    others = ("anthropic", "ollama", "lmstudio", "local", "openai_shape", "status", "batch.engine", "batch.journal")
+    assert not {name for name in own if name.startswith(tuple(f"providers.{other}" for other in others))}
+
+
+def test_the_help_loads_the_list_of_commands_and_no_command() -> None:
+    script = "import sys; sys.argv = ['abstractcore', '--help']; from abstractcore.cli.main import main"
+    modules = modules_after(f"{script}\ntry: main()\nexcept SystemExit: pass\nsys.stdout.write(chr(10))")
+    own = {name for name in modules if name.startswith("abstractcore.")}
+    assert own == {"abstractcore.cli", "abstractcore.cli.main", "abstractcore.cli.visible", "abstractcore.errors"}
+    assert third_party(modules) == {"click"}
 
 
 @pytest.mark.parametrize("provider", ["mlx", "huggingface"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import UnsupportedFeatureError
 from ..types import GenerateRequest
@@ -15,8 +16,7 @@ from .endpoint import Endpoint
 from .exchange import Job
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """A request on its way to being decided."""
 
     request: GenerateRequest

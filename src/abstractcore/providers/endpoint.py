@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..errors import ConfigurationError, ConnectionFailedError, ProviderError, RequestTimeoutError
 from ..transport.retry import RetryBudget, RetryPolicy
@@ -20,8 +22,7 @@ _E = TypeVar("_E", bound=Exception)
 _F = TypeVar("_F", ConnectionFailedError, RequestTimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, eq=False):
     """A server: where it is, how to name oneself, how long to wait.
 
     Args:
@@ -37,14 +38,17 @@ class Endpoint:
 
     provider: str
     base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    budget: RetryBudget = field(default_factory=RetryBudget, compare=False, repr=False)
+    budget: RetryBudget = field(default_factory=RetryBudget)
     down_hint: str | None = None
     key_hint: str | None = None
     prefix: str = "/v1"
     """What the base URL ends in."""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.provider}, {self.base_url})"  # the headers hold the key
 
     @property
     def root(self) -> str:

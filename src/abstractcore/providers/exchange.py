@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..errors import (
@@ -33,8 +33,7 @@ from .tool_calls import settle_calls
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A request that is decided: nothing about it is left to find out."""
 
     endpoint: Endpoint

@@ -17,9 +17,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Final
+
+from msgspec import field
 
 from ..capability import CAPABILITIES, KNOBS, Capability, support
 from ..capability import Support as How
@@ -68,8 +69,7 @@ class OpenAICompatibleProvider(HttpProvider):
         return (yield from openai_api.embed(self._endpoint, model, texts)) if texts else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class OpenAICompatible(ProviderInfo):
+class OpenAICompatible(ProviderInfo, frozen=True, kw_only=True, eq=False):
     """The row of a backend that speaks OpenAI's protocol and needs no code of its own."""
 
     capabilities: Mapping[Capability, How] | None = field(default_factory=lambda: CAPABILITIES["lmstudio"])
@@ -87,7 +87,7 @@ class OpenAICompatible(ProviderInfo):
     """Its strict mode follows OpenAI's rules for schemas."""
 
     def declare(self) -> None:
-        super(OpenAICompatible, self).declare()
+        super().declare()
         name, key = self.name, self.key_variable
         declare_settings(
             Setting(

@@ -7,9 +7,10 @@ The seven that come with the package stand here. Other packages add theirs by an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
 
 from ..capability import CAPABILITIES, Capability, Support, declare
 from ..errors import ConfigurationError
@@ -23,8 +24,7 @@ GROUP: Final = "abstractcore.providers"
 """The entry points by which other packages add providers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ProviderInfo:
+class ProviderInfo(Struct, frozen=True, kw_only=True, eq=False):
     """One row of the registry."""
 
     name: str

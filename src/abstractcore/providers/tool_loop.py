@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import ConfigurationError, StepLimitError, ToolCallError
@@ -24,18 +24,15 @@ _FOR_THE_ANSWER: Final = (*GUIDED, "response_model", "on_cut")
 """Options that hold for the final answer only: a constraint leaves no room for a tool call."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(Struct, frozen=True):
     options: Options
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(Struct, frozen=True):
     calls: Sequence[ToolCall]
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(Struct, frozen=True):
     answer: GenerateResponse
 
 

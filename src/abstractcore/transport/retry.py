@@ -6,17 +6,16 @@ fact to report at once, and ``wait_until_ready`` is there for one that is still 
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ..errors import ConnectionFailedError, ProviderError
 from ..wire.call import Answer, Call
 from ..wire.failure import seconds_to_wait
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How often and how soon to repeat.
 
     Args:
@@ -51,6 +50,8 @@ class RetryPolicy:
     def _wait(self, attempt: int) -> float | None:
         if attempt >= self.attempts:
             return None
+        import random
+
         shorter = 1.0 - self.jitter * random.random()  # noqa: S311 - no secret hangs on it
         return min(self.cap, self.base * 2.0 ** (attempt - 1)) * shorter
 

@@ -11,9 +11,11 @@ schema says (which fields are ignored in silence, how errors look) and for serve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 Version: TypeAlias = tuple[int, int, int]
 Spelling: TypeAlias = Literal["structured_outputs", "guided"]
@@ -70,8 +72,7 @@ def exposure(version: Version) -> Literal["refuse", "warn", "fine"]:
 # --- version by version ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionFacts:
+class VersionFacts(Struct, frozen=True, kw_only=True):
     """What one release does with what clients send."""
 
     version: Version

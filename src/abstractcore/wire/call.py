@@ -23,15 +23,16 @@ the generation on the server.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..errors import ProviderError
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Time limits of one request, in seconds; ``None`` means no limit.
 
     The total has none by default: a long answer is not a failure, a silent server is.
@@ -47,16 +48,15 @@ class Timeouts:
     """From the start of the call to the last byte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One HTTP request."""
 
     method: str
     url: str
     """Absolute: ``http://host:port/path``, ``https://...``, or ``http+unix://%2Frun%2Fvllm.sock/path``."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     """Not in the ``repr``: they hold the key."""
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | None = None
     """Not in the ``repr`` either: it holds the prompt."""
     stream: bool = False
     """Read the body step by step with ``READ``."""
@@ -64,29 +64,34 @@ class Call:
     repeatable: bool = False
     """May be sent again after a failure in which no byte of an answer arrived."""
 
+    def __repr__(self) -> str:
+        shown = f"{self.method} {self.url}, stream={self.stream}, repeatable={self.repeatable}, {self.timeouts}"
+        return f"Call({shown})"
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+
+class Answer(Struct, frozen=True):
     """The answer to a ``Call``; header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
+    """Not in the ``repr``."""
     elapsed: float = 0.0
     """Seconds from the start of the call to the head of the answer."""
     retries: tuple[str, ...] = ()
     """Why the request was sent again before, and after how long; empty if the first attempt was answered."""
 
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.headers!r}, elapsed={self.elapsed:.3f}, retries={self.retries})"
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+
+class Pause(Struct, frozen=True):
     """Wait this many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """Do this, which may take long: an event loop goes on meanwhile. It keeps its outcome, and raises nothing."""
 
     run: Callable[[], None]
@@ -95,8 +100,7 @@ class Work:
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Struct, frozen=True):
     """Hand these items to the caller, in order."""
 
     items: list[Any]
@@ -114,8 +118,7 @@ class _Read:
 READ: Final = _Read()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadWithin:
+class ReadWithin(Struct, frozen=True):
     """Wait for bytes of the open stream, but no longer than this: what has come of late was no content."""
 
     seconds: float

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from ..errors import (
     AuthenticationError,
@@ -26,8 +26,7 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading foreign JSON raises: it is none, its text is no UTF-8, or it is nested too deeply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """What a failure body says, whatever its shape."""
 
     message: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from ..types import GenerateRequest
 from .openai import Completion
@@ -45,8 +46,7 @@ class CountChoices(Protocol):
     def __call__(self, request: GenerateRequest, fields: Mapping[str, Any]) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class WireProtocol:
+class WireProtocol(Struct, frozen=True):
     """A protocol for asking a language model."""
 
     name: str

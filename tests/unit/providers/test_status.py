@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -43,8 +42,7 @@ class OnFake(OpenAICompatibleProvider):
         super().__init__(model, **config, **FakeServer({"GET /v1/models": self.answers}).transports)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Row(ProviderInfo):
+class Row(ProviderInfo, frozen=True, kw_only=True, eq=False):
     """The row of one."""
 
     display_name: str = ""

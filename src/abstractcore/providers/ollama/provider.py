@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
+
+from msgspec.structs import replace
 
 from ...capability import Capability
 from ...errors import (

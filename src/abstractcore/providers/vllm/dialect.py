@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Struct, field
 
 from ...vllm_facts import Match, Version, VersionFacts, facts_for, parse_version
 from ...wire.failure import UNREADABLE
@@ -18,8 +18,7 @@ Spelling: TypeAlias = Literal["structured_outputs", "guided", "both"]
 _SCHEMA_OF: Mapping[Surface, str] = {"chat": "ChatCompletionRequest", "completions": "CompletionRequest"}
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """What a server understands.
 
     Args:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import field
 
 from .. import draft
 from .dialect import Dialect, Surface
 
 
-@dataclass(slots=True)
 class Draft(draft.Draft):
     """A request on its way to being decided."""
 

@@ -8,8 +8,9 @@ tilde, first in both spellings, then, where that is refused, in each alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from ...errors import ProviderError
 from ...wire.call import Answer, Plan

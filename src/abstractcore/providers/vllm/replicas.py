@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from ...errors import ConnectionFailedError, ProviderError, RequestTimeoutError
 from ...wire.call import Answer, Call, Plan, Timeouts
@@ -53,8 +54,7 @@ def choose(loads: Sequence[float], failed_at: Sequence[float | None], now: float
     return min(usable, key=lambda index: (loads[index], index != last))
 
 
-@dataclass(slots=True)
-class _Replica:
+class _Replica(Struct):
     endpoint: Endpoint
     busy: int = 0
     """Requests that it had, by its own count, when it was asked."""

@@ -7,8 +7,9 @@ some releases share between adapters of one name; there each request carries a s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from ...errors import AdapterError, ModelNotFoundError, ProviderError
 from ...types import ModelInfo
@@ -22,8 +23,7 @@ _CACHED_BY_NAME: Final = ((0, 11, 1), (0, 32, 0))
 """From and until: releases whose prefix cache knows an adapter by its name only, also after another took the name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """An adapter that this client loaded."""
 
     path: str
@@ -33,8 +33,7 @@ class Loaded:
     """Addresses of the servers on which another adapter's cached prefixes must be kept away; see ``salt``."""
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(Struct):
     """What one provider remembers of adapters and names."""
 
     loaded: dict[str, Loaded] = field(default_factory=dict)

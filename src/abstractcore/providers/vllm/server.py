@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from ...errors import (
     ContextLengthError,
@@ -29,8 +30,7 @@ _PASSING: Final = frozenset({502, 503, 504})
 """What a proxy answers while the server behind it starts: nothing to remember."""
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(Struct):
     dialect: Dialect
     at: float
     bound: dict[str, Spelling | None] = field(default_factory=dict)
