@@ -15,7 +15,7 @@ DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts on
 BROWSER_SIZE = Drives the Chromium of this machine; as root on Debian it installs one (125 MB). Playwright is 55 MB, in .venv.
 LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
-.PHONY: help setup demo test test-unit test-live test-container test-browser bench lint format check build clean
+.PHONY: help setup demo test test-unit test-live test-container test-browser bench lint audit format check build clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -54,12 +54,16 @@ test-browser: $(VENV)/.stamp-browser ## Run the tests of the pages in a real Chr
 bench: $(VENV)/.stamp-test ## Measure the gateway beside others (BENCH=--short is quicker; needs cc, gets the others from PyPI)
 	$(BIN)/python bench/gateway.py $(BENCH)
 
-lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles
+lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles, and look for secrets
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint docker/*/Dockerfile tests/container/*/Dockerfile
+	$(BIN)/python scripts/scan_secrets.py
+
+audit: $(VENV)/.stamp-audit ## Look up known vulnerabilities of the packages in .venv (asks PyPI: needs the network)
+	$(BIN)/python scripts/audit.py
 
 format: $(VENV)/.stamp-dev ## Mend style, as far as a tool can
 	$(BIN)/ruff check --fix
@@ -101,6 +105,11 @@ $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-runtime
 $(VENV)/.stamp-browser: pyproject.toml $(VENV)/.stamp-test
 	@echo "Installing Playwright (downloads about 55 MB)"
 	@$(PIP) install --group browser
+	@touch $@
+
+$(VENV)/.stamp-audit: pyproject.toml $(VENV)/.stamp-dev
+	@echo "Installing pip-audit (downloads about 7 MB)"
+	@$(PIP) install --group audit
 	@touch $@
 
 $(VENV)/.stamp-dev: pyproject.toml $(VENV)/.stamp-test
