@@ -42,7 +42,7 @@ def browser(show: Shown) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def served(vllm: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """``abstractcore serve`` in front of vLLM with SmolLM2; adapters may be loaded and unloaded."""
-    backend = f'[backends.vllm]\nbase_url = "{vllm.base_url}"\nallow_adapters = true\n'
+    backend = f'[backends.vllm]\nbase_url = "{vllm.base_url}"\nallow_adapters = true\nadapter_folders = ["/"]\n'
     config = f'{backend}[aliases]\nsmall = "vllm/{vllm.model}"\n'
     with gateway.running(config, tmp_path_factory.mktemp("gateway")) as found:
         yield found

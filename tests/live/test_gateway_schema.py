@@ -28,7 +28,7 @@ PATIENCE = 120
 @pytest.fixture(scope="module")
 def gateway(vllm: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     backend = f"vllm={vllm.base_url}"
-    with serving(tmp_path_factory.mktemp("gateway"), "--backend", backend, "--allow-adapters") as running:
+    with serving(tmp_path_factory.mktemp("gateway"), "--backend", backend, "--allow-adapters", "/") as running:
         yield running
 
 

@@ -40,7 +40,12 @@ REFUSED: Final = 3
     help="Ask clients for keys, those of this file; of `abstractcore keys` when no file is named.",
 )
 @click.option("--allow-open", is_flag=True, help="Serve without keys beyond this machine.")
-@click.option("--allow-adapters", is_flag=True, help="Let clients load and unload adapters.")
+@click.option(
+    "--allow-adapters",
+    multiple=True,
+    metavar="FOLDER",
+    help="Let clients load and unload adapters that lie below this folder of the servers; may be repeated.",
+)
 @click.option("--cors-origin", "origins", multiple=True, metavar="URL", help="Let pages of this origin call.")
 @click.option("--host-name", "names", multiple=True, metavar="NAME", help="A name under which clients may call.")
 @click.option("--local", is_flag=True, help="Serve a small model in this process too. Fetched once, 93 MB.")
@@ -79,7 +84,7 @@ def _given(
     aliases: Sequence[str],
     keys: str | None,
     allow_open: bool,
-    allow_adapters: bool,
+    allow_adapters: Sequence[str],
     origins: Sequence[str],
     names: Sequence[str],
     quiet: bool,
@@ -106,7 +111,7 @@ def _given(
     yield from _given_backends(backends, local=local, allow_adapters=allow_adapters)
 
 
-def _given_backends(backends: Sequence[str], *, local: bool, allow_adapters: bool) -> Iterator[Given]:
+def _given_backends(backends: Sequence[str], *, local: bool, allow_adapters: Sequence[str]) -> Iterator[Given]:
     from ..server.loading import Given
     from . import local as small
 
@@ -120,6 +125,7 @@ def _given_backends(backends: Sequence[str], *, local: bool, allow_adapters: boo
             yield Given(("backends", name, "base_url"), urls.split(","), "--backend")
         if allow_adapters:
             yield Given(("backends", name, "allow_adapters"), True, "--allow-adapters")
+            yield Given(("backends", name, "adapter_folders"), list(allow_adapters), "--allow-adapters")
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

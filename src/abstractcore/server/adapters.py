@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import posixpath
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -85,6 +87,7 @@ async def load(gateway: Gateway, request: Request) -> None:
     backend = await _backend(gateway, request, wanted.model, wanted.lora_name)
     name = check_name(wanted.lora_name, backend.name)
     path = check_path(wanted.lora_path, backend.config.adapter_folders)
+    await asyncio.to_thread(check_links, path, backend.config.adapter_folders)
     async with backend.adapters_lock:
         outcomes = await _on_each(backend, lambda provider: provider.aensure_adapters({name: path}))
         failures = {row: error for row, error in outcomes.items() if isinstance(error, AbstractCoreError)}
@@ -130,11 +133,9 @@ async def unload(gateway: Gateway, request: Request) -> None:
 def check_path(path: str, folders: Sequence[str]) -> str:
     """Refuses paths that clients may not have loaded.
 
-    Symbolic links are the server's business: it alone can see them.
-
     Args:
         path: As the client gave it.
-        folders: Below one of them it must be; empty: anywhere.
+        folders: Below one of them it must be.
 
     Returns:
         The path in its one form, which is what the server gets: what was checked is what is loaded.
@@ -152,15 +153,35 @@ def check_path(path: str, folders: Sequence[str]) -> str:
         )
     normal = normalised(path)
     homes = [normalised(folder) for folder in folders]
-    if homes and not any(normal.startswith(home.rstrip("/") + "/") for home in homes):
-        raise GatewayError(
-            f"adapters may not be loaded from {normal[:_LONGEST]}",
-            status=403,
-            code="adapter_path",
-            param="lora_path",
-            why=f"the operator allows: {', '.join(homes)}",
-        )
+    if not _is_below(normal, homes):
+        raise _outside(normal, homes)
     return normal
+
+
+def check_links(path: str, folders: Sequence[str]) -> None:
+    """Refuses a path that leads out of the folders by a symbolic link, where the gateway's machine has it too.
+
+    What only the server's machine has, only the server can see.
+
+    Raises:
+        GatewayError: It does.
+    """
+    if Path(path).exists() and not _is_below(os.path.realpath(path), [os.path.realpath(folder) for folder in folders]):
+        raise _outside(path, folders, "; a symbolic link leads out of there")
+
+
+def _is_below(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def _outside(path: str, folders: Sequence[str], more: str = "") -> GatewayError:
+    return GatewayError(
+        f"adapters may not be loaded from {path[:_LONGEST]}",
+        status=403,
+        code="adapter_path",
+        param="lora_path",
+        why=f"the operator allows: {', '.join(folders) or 'no folder'}{more}",
+    )
 
 
 def normalised(path: str) -> str:

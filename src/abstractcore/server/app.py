@@ -10,7 +10,7 @@ from ..errors import AbstractCoreError
 from ..wire.credentials import hide
 from .asgi import JSON, ClientLeftError, Receive, Request, Scope, Send
 from .config import Limits
-from .errors import GatewayError, envelope, headers_of, status_of
+from .errors import LONGEST_NAME, GatewayError, envelope, headers_of, status_of
 from .gateway import Gateway
 from .log import AccessLog, report_fault
 from .route import Route
@@ -132,7 +132,7 @@ def _no_route(request: Request, methods: tuple[str, ...]) -> GatewayError:
             headers=[(b"allow", ", ".join(methods).encode())],
             hint=f"it takes {' and '.join(methods)}",
         )
-    near = difflib.get_close_matches(request.path, [route.path for route in ROUTES], 1)
+    near = difflib.get_close_matches(request.path[:LONGEST_NAME], [route.path for route in ROUTES], 1)
     return GatewayError(
         f"there is nothing at {request.path}",
         status=404,

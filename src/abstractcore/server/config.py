@@ -36,7 +36,7 @@ class BackendConfig(Struct, kw_only=True, forbid_unknown_fields=True):
     allow_adapters: bool = False
     """Whether clients may load and unload adapters."""
     adapter_folders: list[str] = field(default_factory=list)
-    """Folders on the servers below which adapters may be loaded; empty: any path, from those who may."""
+    """Folders on the servers below which adapters may be loaded; needed where ``allow_adapters`` is set."""
     max_in_flight: Count = 4096
     """Requests at a time on one replica; where all have as many, further ones are answered 503 at once."""
     max_waiting: Count = 1024
@@ -162,9 +162,27 @@ def check_config(config: GatewayConfig) -> None:
                 why="each page that may call is named exactly; there are no patterns",
                 hint="write it as browsers do: https://chat.example.org, without a path",
             )
+    for name, row in config.backends.items():
+        _check_adapters(name, row)
     for alias in config.aliases:
         if alias.partition("/")[0] in config.backends:
             raise ConfigurationError(
                 f"the alias {alias!r} looks like a model of the backend {alias.partition('/')[0]!r}",
                 hint="take a name that is no backend's",
+            )
+
+
+def _check_adapters(name: str, row: BackendConfig) -> None:
+    if not row.allow_adapters:
+        return
+    if not row.adapter_folders:
+        raise ConfigurationError(
+            f"clients could have the servers of {name!r} load any folder that is there",
+            why="allow_adapters is set, and adapter_folders is empty",
+            hint=f'adapter_folders = ["/models/adapters"] below [backends.{name}]',
+        )
+    for folder in row.adapter_folders:
+        if not folder.startswith("/"):
+            raise ConfigurationError(
+                f"{folder!r} in adapter_folders of {name!r} is not absolute", why="the folder is one of the servers"
             )

@@ -29,6 +29,8 @@ from ..errors import (
     UnsupportedFeatureError,
 )
 
+LONGEST_NAME: Final = 256
+"""Characters of a model's or a field's name that are looked at; a name that is longer is none."""
 RETRY_AFTER: Final = 2
 """Seconds after which to come again, where the backend does not say."""
 

@@ -15,6 +15,7 @@ from .catalog import Catalog, Target
 from .compiling import Compiling
 from .config import BackendConfig, GatewayConfig
 from .data_plane import FrontWatcher
+from .errors import LONGEST_NAME
 from .guard import Guard
 from .health_checks import watchers
 from .metrics import Metrics
@@ -79,6 +80,11 @@ class Gateway:
         Raises:
             ModelNotFoundError: Nowhere, or not for the key that it came with.
         """
+        if len(model) > LONGEST_NAME:
+            short = model[:LONGEST_NAME]
+            raise ModelNotFoundError(
+                f"there is no model {short!r}...", model=short, why=f"it has {len(model)} characters"
+            )
         if request.key is None or not request.key.models:
             target = await self.catalog.resolve(model)
         else:

@@ -45,7 +45,10 @@ class Guard:
         Raises:
             GatewayError: It comes from a page, or to a name, that it may not come from or to.
         """
-        headers = dict(request.scope["headers"])
+        given = request.scope["headers"]
+        headers = dict(given)
+        if len(headers) < len(given):
+            origin.check_once(given)
         asked, host = headers.get(b"origin"), headers.get(b"host")
         if asked is None and (self.keyring is not None or host is None):
             return False

@@ -23,6 +23,18 @@ _EXPOSED: Final = (
 PREFLIGHT_SECONDS: Final = b"600"
 
 
+def check_once(headers: Headers) -> None:
+    """Refuses a request that says twice where it comes from or goes to: which of them counts is anybody's guess.
+
+    Raises:
+        GatewayError: It does.
+    """
+    names = [name for name, _ in headers]
+    for name in (b"host", b"origin", b"authorization", b"x-api-key"):
+        if names.count(name) > 1:
+            raise GatewayError(f"the header {name.decode()} is there twice", code="duplicate_header")
+
+
 def check_host(host: str | None, known: Collection[str]) -> None:
     """Refuses a name that could be a stranger's.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abstractcore.server.adapters import check_path
+from abstractcore.errors import ConfigurationError
+from abstractcore.server.adapters import check_links, check_path
 from abstractcore.server.app import App
 from abstractcore.server.backend import Backend
+from abstractcore.server.config import BackendConfig, GatewayConfig, check_config
 from abstractcore.server.errors import GatewayError
 from abstractcore.testing import FakeServer, Reply
 from abstractcore.wire.call import Call
@@ -62,7 +65,7 @@ def of(*engines: FakeLoras, allow: bool = True, folders: list[str] | None = None
     gateway = gateway_of("vllm", *(engine.server for engine in engines))
     backend = gateway.backends["vllm"]
     backend.config.allow_adapters = allow
-    backend.config.adapter_folders = folders or []
+    backend.config.adapter_folders = ["/"] if folders is None else folders
     return Client(App(gateway)), backend
 
 
@@ -84,6 +87,56 @@ def test_a_path_that_is_not_absolute_is_refused(path: str) -> None:
         check_path(path, [])
 
 
+def test_no_symbolic_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+    """As far as the gateway sees the folder: what only the server's machine has, only the server can see."""
+    allowed, other = tmp_path / "adapters", tmp_path / "other"
+    (other / "sql").mkdir(parents=True)
+    (allowed / "fine").mkdir(parents=True)
+    (allowed / "out").symlink_to(other)
+    (allowed / "in").symlink_to(allowed / "fine")
+    (tmp_path / "alias").symlink_to(allowed)
+    for path in (allowed / "out", allowed / "out" / "sql"):
+        with pytest.raises(GatewayError, match="may not be loaded") as caught:
+            check_links(str(path), [str(allowed)])
+        assert "a symbolic link leads out" in (caught.value.why or "")
+    check_links(str(allowed / "in"), [str(allowed)])
+    check_links(str(tmp_path / "alias" / "fine"), [str(tmp_path / "alias")])
+    check_links("/only/on/the/server", ["/only/on"])
+
+
+async def test_a_link_that_leads_out_reaches_no_server(tmp_path: Path) -> None:
+    engine = FakeLoras()
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed" / "sql").symlink_to(tmp_path)
+    client, _ = of(engine, folders=[str(tmp_path / "allowed")])
+    got = await client.post(LOAD, {"lora_name": "sql", "lora_path": str(tmp_path / "allowed" / "sql")})
+    assert (got.status, got.error["code"]) == (403, "adapter_path")
+    assert not engine.loaded
+
+
+async def test_pickles_reach_no_server(tmp_path: Path) -> None:
+    engine = FakeLoras()
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "adapter_model.bin").touch()
+    client, _ = of(engine, folders=[str(tmp_path)])
+    asked = {"lora_name": "sql", "lora_path": str(tmp_path / "sql")}
+    got = await client.post(LOAD, asked)
+    assert got.status == 400
+    assert "its weights are a pickle" in got.error["message"]
+    assert not engine.loaded
+    (tmp_path / "sql" / "adapter_model.safetensors").touch()
+    assert (await client.post(LOAD, asked)).status == 200
+
+
+@pytest.mark.parametrize("folders", [[], ["relative"], ["/fine", "./x"]])
+def test_an_operator_who_allows_adapters_says_where_from(folders: list[str]) -> None:
+    config = GatewayConfig(backends={"vllm": BackendConfig(allow_adapters=True, adapter_folders=folders)})
+    with pytest.raises(ConfigurationError, match=r"any folder|is not absolute"):
+        check_config(config)
+    config.backends["vllm"].adapter_folders = ["/models/adapters"]
+    check_config(config)
+
+
 @pytest.mark.parametrize(
     ("path", "folders", "allowed"),
     [
@@ -94,7 +147,7 @@ def test_a_path_that_is_not_absolute_is_refused(path: str) -> None:
         ("/srv/adapters2/sql", ["/srv/adapters"], False),
         ("/srv/adapters/../keys", ["/srv/adapters"], False),
         ("/b/sql", ["/a", "/b"], True),
-        ("/anywhere/sql", [], True),
+        ("/anywhere/sql", [], False),
         ("/anywhere/sql", ["/"], True),
     ],
 )

@@ -71,3 +71,23 @@ async def test_no_body_meets_a_fault(body: bytes) -> None:
     got = await client_of(fake_vllm({})).post(CHAT, body)
     assert got.status == 400
     assert got.error["message"]
+
+
+@pytest.mark.parametrize("field", ["model", "field", "twice"])
+async def test_a_name_of_a_megabyte_is_neither_compared_nor_sent_back(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(word: str, *_: object) -> list[str]:
+        assert len(word) < 1000
+        return []
+
+    monkeypatch.setattr("difflib.get_close_matches", compared)
+    name = b"x" * 1_000_000
+    body = {
+        "model": b'{"model": "%s", "messages": []}' % name,
+        "field": b'{"model": "m", "messages": [], "%s": 1}' % name,
+        "twice": b'{"model": "m", "messages": [], "%s": 1, "%s": 2}' % (name, name),
+    }[field]
+    got = await client_of(fake_vllm({})).post(CHAT, body)
+    assert got.status in (400, 404)
+    assert len(got.body) < 2000

@@ -152,6 +152,24 @@ async def test_without_keys_no_strange_page_gets_in(headers: dict[str, str], cod
     assert not server.sent
 
 
+@pytest.mark.parametrize("name", [b"host", b"origin", b"authorization", b"x-api-key"])
+async def test_a_header_that_decides_is_there_once(name: bytes, tmp_path: Path) -> None:
+    for client in (client_of(fake_vllm({})), Guarded(tmp_path).client):
+        said: list[Any] = []
+
+        async def send(message: Any, said: list[Any] = said) -> None:
+            said.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        headers = [(b"host", b"localhost"), (name, b"localhost"), (name, b"page.example")]
+        scope = {"type": "http", "method": "GET", "path": "/health", "query_string": b"", "headers": headers}
+        await client.app(scope, receive, send)
+        assert said[0]["status"] == 400
+        assert b"duplicate_header" in said[1]["body"]
+
+
 @pytest.mark.parametrize(
     "host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.1.2.3:80", "gateway:8080", "a.localhost", "LOCALHOST"]
 )

@@ -46,9 +46,9 @@ def test_a_flag_beats_the_file_and_the_file_the_environment(file: Path, monkeypa
 
 
 def test_a_flag_adds_to_a_backend_of_the_file(file: Path) -> None:
-    flags = [Given(("backends", "vllm"), {}, "--backend"), Given(("backends", "vllm", "allow_adapters"), True, "--x")]
+    flags = [Given(("backends", "vllm"), {}, "--backend"), Given(("backends", "vllm", "model"), "m", "--x")]
     row = load(file, flags).config.backends["vllm"]
-    assert row.allow_adapters
+    assert row.model == "m"
     assert row.base_url == ["http://a:8000", "http://b:8000"]
 
 

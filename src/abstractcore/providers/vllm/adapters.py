@@ -32,6 +32,8 @@ _ATTEMPTS: Final = 5
 """Rounds against other clients that load and unload the same name at the same time."""
 _TAKEN: Final = "InvalidUserInput"
 """The error type for a name that is loaded already; what is wrong with the adapter itself has others."""
+_SAFE: Final = "adapter_model.safetensors"
+_PICKLES: Final = ("adapter_model.bin", "adapter_model.pt")
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -116,6 +118,7 @@ class AdapterMethods(Provider):
     def _plan_load_everywhere(self, name: str, path: str, *, replace: bool) -> Plan[bool]:
         """Whether any server had to load it."""
         check_request(name, path)
+        refuse_pickles(name, path)
         outcomes = yield from on_each(self._endpoints, lambda endpoint: load(endpoint, name, path, replace=replace))
         started: dict[str, float] = {}
         salted = set()
@@ -171,6 +174,25 @@ def check_request(name: str, path: str) -> None:
             model=name,
             why="the server would look below its own working directory, and then ask the model hub for it",
             hint="give the absolute path on the server's machine, or a hub id like org/name",
+        )
+
+
+def refuse_pickles(name: str, path: str) -> None:
+    """Refuses an adapter whose weights are pickles, where its folder is on this machine too: reading those runs code.
+
+    vLLM takes them where there are no safetensors. A folder that only the server has is the server's business.
+
+    Raises:
+        AdapterError: It is such a one.
+    """
+    found = [name for name in (_SAFE, *_PICKLES) if os.path.exists(f"{path}/{name}")]  # noqa: PTH110 - str in, str out
+    if found and _SAFE not in found:
+        raise AdapterError(
+            f"the adapter {name!r} is not loaded: its weights are a pickle",
+            provider="vllm",
+            model=name,
+            why=f"{path} has {found[0]} and no {_SAFE}, and to read a pickle is to run what it says",
+            hint="save it by peft: model.save_pretrained(folder), which writes safetensors",
         )
 
 

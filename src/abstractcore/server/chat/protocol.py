@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ...wire.failure import UNREADABLE
-from ..errors import GatewayError
+from ..errors import LONGEST_NAME, GatewayError
 from ..fields import CHAT, PROMISES
 from .types import MOST_CHOICES, READERS, Sampling
 
@@ -208,7 +208,8 @@ def _check_twice(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise GatewayError(f"the field {name!r} is there twice", code="duplicate_field", param=name)
+            short = name[:LONGEST_NAME]
+            raise GatewayError(f"the field {short!r} is there twice", code="duplicate_field", param=short)
         seen.add(name)
 
 
@@ -223,9 +224,10 @@ def check_fields(names: Iterable[str], known: Collection[str], *, hidden: bool =
     Raises:
         GatewayError: Names the field and the nearest known one.
     """
-    for name in names:
-        if name in known:
+    for full in names:
+        if full in known:
             continue
+        name = full[:LONGEST_NAME]  # megabytes in place of a name are neither compared nor sent back
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else "leave it out"
         if name == "extra_body":
