@@ -13,7 +13,8 @@ from .check import Check
 from .facts import Facts, Http
 from .finding import Finding, error, ok, unknown, warning
 
-_OPEN: Final = ("/invocations", "/tokenize", "/metrics", "/docs", "/openapi.json")
+_POSTED: Final = ("/invocations", "/adapters", "/tokenize")
+_OPEN: Final = (*_POSTED, "/metrics", "/docs", "/openapi.json")
 """Paths that vLLM's own key does not guard."""
 _REFUSED: Final = (401, 403)
 
@@ -122,14 +123,15 @@ def _open_paths(facts: Facts) -> Iterator[Finding]:
     yield tell(
         f"answered without the key: {', '.join(found)}",
         expected="nothing but /health",
-        why="/invocations gives whole completions; vLLM's key guards /v1, /v2, /inference and /cohere only",
+        why="/invocations gives whole completions, /adapters loads and unloads adapters; "
+        "vLLM's key guards /v1, /v2, /inference and /cohere only",
         cure="let nobody but the client reach the port: abstractcore up MODEL --profile private, or sealed",
     )
 
 
 def _answers(http: Http, path: str) -> bool:
     try:
-        answer: Answer = http.post(path, {}) if path in ("/invocations", "/tokenize") else http.get(path)
+        answer: Answer = http.post(path, {}) if path in _POSTED else http.get(path)
     except ProviderError:
         return False
     # An empty body is refused by the schema, which shows that the key was not asked for.

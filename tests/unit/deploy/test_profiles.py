@@ -174,6 +174,12 @@ def test_adapters_may_be_loaded_only_where_that_was_allowed() -> None:
     assert next(mount for mount in found.server.mounts if mount.source == "/data/lora").read_only
 
 
+@pytest.mark.parametrize("profile", ["host", "private", "sealed"])
+def test_code_of_a_model_is_run_only_where_that_was_asked_for(profile: Profile) -> None:
+    assert "trust-remote-code" not in repr(deployed(profile))
+    assert "--trust-remote-code" in deployed(profile, vllm_args=("--trust-remote-code",)).server.command
+
+
 # --- life ------------------------------------------------------------------------------------------------------------
 
 

@@ -153,10 +153,10 @@ WRONG: list[tuple[str, Callable[[], Facts], Verdict, str]] = [
         "server.open_paths",
         lambda: facts(
             replace(SERVER, network="host"),
-            http=FakeHttp({**OPEN, "/invocations": (422, {}), "/metrics": (200, {})}, key="a"),
+            http=FakeHttp({**OPEN, "/invocations": (422, {}), "/adapters": (400, {}), "/metrics": (200, {})}, key="a"),
         ),
         Verdict.WARNING,
-        "/invocations, /metrics",
+        "/invocations, /adapters, /metrics",
     ),
     ("server.regex", lambda: facts(http=FakeHttp(OPEN), answers=refuse), Verdict.ERROR, "does not satisfy"),
     (

@@ -67,6 +67,8 @@ class Facts:
     """Links in the weights that lead out of what is mounted."""
     unreadable_secrets: tuple[str, ...] = ()
     """Files with secrets, other than the key, that the container's user may not read."""
+    open_secrets: tuple[str, ...] = ()
+    """Those that others may read too."""
     key_owner: str | None = None
     """Why the key can't be given to the container's user; ``None`` if it can."""
     host_shm: int | None = None
@@ -289,6 +291,8 @@ def _key(deployment: Deployment, facts: Facts) -> Iterator[Problem]:
             if facts.is_rootless
             else ("run them as yourself: --user $(id -u):$(id -g)", "run this command as root"),
         )
+    for path in facts.open_secrets:
+        yield Problem("key.open", f"{path} is open to others", "it holds a secret", (f"chmod 600 {path}",))
     for path in facts.unreadable_secrets:
         yield Problem(
             "key.owner",

@@ -10,7 +10,7 @@ import os
 import resource
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +64,7 @@ def measure(engine: Engine, deployment: Deployment, *, download: int = 0, report
         listeners=listeners() if is_local else (),
         unreadable=tuple(path for found in looked for path in found.closed),
         unreadable_secrets=tuple(_closed_secrets(deployment, user)) if user else (),
+        open_secrets=tuple(open_secrets(deployment)) if is_local else (),
         dangling=tuple(path for found in looked for path in found.dangling),
         missing_sources=tuple(
             source
@@ -166,11 +167,19 @@ def _user(engine: Engine, spec: ContainerSpec, *, is_rootless: bool) -> User | N
 
 
 def _closed_secrets(deployment: Deployment, user: User) -> Iterator[str]:
-    for mount in deployment.server.mounts:
-        path = Path(mount.source)
-        is_other = mount.target.startswith(f"{SECRETS}/") and mount.source != str(deployment.key_file)
-        if is_other and path.exists() and look(path, user).closed:
-            yield mount.source
+    return (path for path in _secrets(deployment, [deployment.server]) if look(Path(path), user).closed)
+
+
+def open_secrets(deployment: Deployment) -> Iterator[str]:
+    """Files with secrets, other than the key, that not only their owner may read."""
+    return (path for path in _secrets(deployment, deployment.containers) if Path(path).stat().st_mode & 0o077)
+
+
+def _secrets(deployment: Deployment, containers: Iterable[ContainerSpec]) -> list[str]:
+    """Files with secrets that are there, other than the key, which is looked at where it is made."""
+    mounts = (mount for spec in containers for mount in spec.mounts if mount.target.startswith(f"{SECRETS}/"))
+    sources = dict.fromkeys(mount.source for mount in mounts if mount.source != str(deployment.key_file))
+    return [source for source in sources if Path(source).exists()]
 
 
 def _weights(spec: ContainerSpec) -> Iterator[Mount]:

@@ -24,12 +24,14 @@ class MLXEngine(TokenEngine):
     provider = "mlx"
 
     def _open(self, folder: Path, config: Mapping[str, Any], ends: frozenset[int]) -> LanguageModel:
+        if config.get("model_file") or config.get("auto_map"):
+            raise EngineError(
+                f"the model {self._name!r} brings Python code of its own, which is not run", code="remote_code"
+            )
         mx = need("mlx.core", self.provider)
         with _limits_kept():
             loading = need("mlx_lm.utils", self.provider)
         transformers = need("transformers", self.provider)
-        if config.get("model_file") or config.get("auto_map"):
-            raise EngineError(f"the model {self._name!r} brings Python code of its own, which is not run")
         overrides = checkpoint.rope_overrides(config)
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)

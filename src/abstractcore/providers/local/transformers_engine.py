@@ -49,13 +49,13 @@ class TransformersEngine(TokenEngine):
         self._trust = trust_remote_code
 
     def _open(self, folder: Path, config: Mapping[str, Any], ends: frozenset[int]) -> LanguageModel:
-        torch, transformers = need("torch", self.provider), need("transformers", self.provider)
         if config.get("auto_map") and not self._trust:
             raise EngineError(
                 f"the model {self._name!r} brings Python code of its own, which is not run unasked; if you trust it: "
                 "trust_remote_code=True",
                 code="remote_code",
             )
+        torch, transformers = need("torch", self.provider), need("transformers", self.provider)
         device = self._device or _best_device(torch)
         dtype = _dtype(torch, self._dtype, config, device)
         try:

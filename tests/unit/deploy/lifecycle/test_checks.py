@@ -112,6 +112,7 @@ def test_other_things_that_are_missing() -> None:
     assert only(deployed(), dangling=("/m/a",)).id == "weights.links"
     assert only(deployed(), taken_names=("vllm-server",)).ways[0] == "docker rename vllm-server vllm-server-old"
     assert only(deployed(), unreadable_secrets=("/t",)).what.endswith("may not read /t")
+    assert only(deployed(), open_secrets=("/t",)).ways == ("chmod 600 /t",)
 
 
 def test_room_for_the_download() -> None:

@@ -14,7 +14,7 @@ from abstractcore.deploy.lifecycle.canary import ask_for_a_token, own_address
 from abstractcore.deploy.lifecycle.checks import Listener
 from abstractcore.deploy.lifecycle.key import ensure_key
 from abstractcore.deploy.lifecycle.listeners import listeners
-from abstractcore.deploy.lifecycle.measure import key_owner
+from abstractcore.deploy.lifecycle.measure import key_owner, open_secrets
 from abstractcore.deploy.lifecycle.phases import Phases
 from abstractcore.deploy.lifecycle.pulling import Layers
 from abstractcore.deploy.lifecycle.reading import NOBODY, User, look, user_of
@@ -136,6 +136,15 @@ def test_users_of_containers() -> None:
     assert user_of("", capable=True) == User(0, 0, may_all=True)
     assert user_of("0", capable=False) == User(0, 0)
     assert user_of("vllm", capable=True) is None
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o644, True), (0o640, True), (0o604, True), (0o600, False)])
+def test_a_token_that_others_may_read_is_told(tmp_path: Path, mode: int, *, is_open: bool) -> None:
+    token = tmp_path / "token"
+    token.write_text("hf")
+    token.chmod(mode)
+    found = open_secrets(deployed(hf_token_file=token, key_file=tmp_path / "key"))
+    assert list(found) == ([str(token)] if is_open else [])
 
 
 def test_what_a_user_may_read_by_mode(tmp_path: Path) -> None:
