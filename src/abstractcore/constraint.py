@@ -9,18 +9,19 @@ pattern; JSON is validated by jsonschema-rs. Regexes are Rust's: Unicode classes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from time import thread_time
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
 from .errors import InvalidConstraintError
-from .schema_cost import refers, too_costly
+from .matching import byte_tokenizer, gave_up, limits, steps
+from .pattern_cost import MOST, grammar_size, regex_size, schema_size
+from .schema_cost import UNCOUNTED, parts, refers, too_costly
 
 if TYPE_CHECKING:
-    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+    from llguidance import LLMatcher
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ class Matched(Constraint):
         """Compiles the constraint; raises ``InvalidConstraintError`` if it does not compile."""
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(_byte_tokenizer(), self.compiled(), log_level=0, limits=_limits())
+        matcher = LLMatcher(byte_tokenizer(), self.compiled(), log_level=0, limits=limits())
         problem = matcher.get_error()
         if problem:
             raise InvalidConstraintError(
@@ -124,10 +125,10 @@ class Matched(Constraint):
 
     def _follow(self, matcher: LLMatcher, text: str) -> Proof:
         data = text.encode("utf-8", "surrogatepass")
-        fitting = sum(_steps(matcher, data))
+        fitting = sum(steps(matcher, data))
         if fitting == len(data):
             return Proof(True, "llguidance")
-        if matcher.validate_tokens([data[fitting]]) or _gave_up(matcher):  # it fits: only the time was over
+        if matcher.validate_tokens([data[fitting]]) or gave_up(matcher):  # it fits: only the time was over
             return Proof(False, "llguidance", f"the {self.kind} is too complex to be checked on this text")
         at = len(data[:fitting].decode("utf-8", "ignore"))
         return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
@@ -135,7 +136,7 @@ class Matched(Constraint):
     def complete(self, text: str) -> bool:
         matcher = self._matcher(len(text))
         data = text.encode("utf-8", "surrogatepass")
-        fits = sum(_steps(matcher, data)) == len(data)
+        fits = sum(steps(matcher, data)) == len(data)
         matcher.consume_tokens([])  # of an empty text, it would not know yet that it is at its end
         return fits and matcher.is_accepting() and matcher.is_stopped()
 
@@ -149,7 +150,7 @@ class Matched(Constraint):
         data = text.encode("utf-8", "surrogatepass")
         ends = {0} if matcher.is_accepting() else set()
         fitting = characters = 0
-        for position, _ in enumerate(_steps(matcher, data, 1), start=1):
+        for position, _ in enumerate(steps(matcher, data, 1), start=1):
             fitting = position
             if position == len(data) or data[position] & 0xC0 != 0x80:  # the next byte begins another character
                 characters += 1
@@ -190,6 +191,7 @@ class Regex(Matched):
     def compiled(self) -> str:
         from llguidance import LLMatcher
 
+        _check_size("regex", regex_size(self.pattern) - len(self.pattern))
         return LLMatcher.grammar_from_regex(self.pattern)
 
 
@@ -213,8 +215,18 @@ class Grammar(Matched):
         from llguidance import LLMatcher
         from llguidance.gbnf_to_lark import any_to_lark
 
+        if self.text.count("::=") > _MOST_GBNF_RULES:
+            raise InvalidConstraintError(
+                "the grammar does not compile: it has too many rules",
+                why=f"it has {self.text.count('::=')} rules (::=), and {_MOST_GBNF_RULES} are taken in this form",
+                hint="write it as a Lark grammar (start: ...), whose rules cost a hundredth",
+            )
         try:
-            return LLMatcher.grammar_from_lark(any_to_lark(self.text))
+            lark = any_to_lark(self.text)
+            _check_size("grammar", grammar_size(lark) - len(lark))
+            return LLMatcher.grammar_from_lark(lark)
+        except InvalidConstraintError:
+            raise
         except Exception as error:  # the converter raises bare Exception for a missing root rule
             raise InvalidConstraintError(
                 f"the grammar does not compile: {error}", why=str(error), hint=_HINTS["grammar"]
@@ -272,8 +284,9 @@ class JsonSchema(Constraint):
         self.schema = _schema_of(schema)
 
     @cached_property
-    def _refers(self) -> bool:
-        return refers(self.schema)
+    def _cost(self) -> int:
+        """Work for each character of a document, at most; 0 where that has to be counted."""
+        return 0 if refers(self.schema) else parts(self.schema)
 
     @property
     def value(self) -> Any:
@@ -283,7 +296,12 @@ class JsonSchema(Constraint):
         import jsonschema_rs
 
         try:
+            _check_size("json", schema_size(self.schema))
             self._validator()
+        except RecursionError as error:
+            raise InvalidConstraintError(
+                "the json does not compile: it is nested too deeply", why=str(error)
+            ) from error
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             raise InvalidConstraintError(
                 f"the json does not compile: {_first_cause(str(error))}", why=str(error), hint=_HINTS["json"]
@@ -308,13 +326,18 @@ class JsonSchema(Constraint):
             return Proof(False, "jsonschema-rs", f"not a JSON document: {error}")
         except RecursionError:
             return Proof(False, "jsonschema-rs", "the document is nested too deeply to be checked")
-        if self._refers and too_costly(self.schema, document):
-            return Proof(False, "jsonschema-rs", "the schema's references lead to too many checks of this document")
-        fault = next(iter(self._validator().iter_errors(document)), None)
-        if fault is None:
+        if (not self._cost or self._cost * len(text) > UNCOUNTED) and too_costly(self.schema, document, len(text)):
+            return Proof(False, "jsonschema-rs", _TOO_MANY_CHECKS)
+        validator = self._validator()
+        if validator.is_valid(document):
             return Proof(True, "jsonschema-rs")
-        where = "/".join(map(str, fault.instance_path))
-        return Proof(False, "jsonschema-rs", f"at /{where}: {fault.message}")
+        import jsonschema_rs
+
+        try:
+            validator.validate(document)  # collects no more than the first fault; a list of all took 30 s
+        except jsonschema_rs.ValidationError as fault:
+            return Proof(False, "jsonschema-rs", f"at /{'/'.join(map(str, fault.instance_path))}: {fault.message}")
+        return Proof(False, "jsonschema-rs", "it does not satisfy the schema")
 
 
 class _Written(NamedTuple):
@@ -330,7 +353,8 @@ class _Written(NamedTuple):
 def _compiled(written: _Written) -> Any:
     import jsonschema_rs
 
-    return jsonschema_rs.validator_for(written.schema, retriever=_refuse_remote)
+    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=2**21)
+    return jsonschema_rs.validator_for(written.schema, retriever=_refuse_remote, pattern_options=patterns)
 
 
 _KEPT_BYTES: Final = 64 * 1024
@@ -366,6 +390,22 @@ _HINTS: Final = {
 }
 
 
+def _check_size(kind: str, size: int) -> None:
+    if size > MOST:
+        raise InvalidConstraintError(
+            f"the {kind} does not compile: its repetitions are too many",
+            why=f"written out they add {size:,} positions or more, and {MOST:,} are taken",
+            hint="bound its repetitions lower, and those within each other most of all",
+        )
+
+
+_MOST_GBNF_RULES: Final = 300
+"""Their conversion takes quadratic time: 0.1 s here, 90 s for 10,000 rules."""
+_TOO_MANY_CHECKS: Final = (
+    "the schema is too costly to be checked on this document: its parts and references lead to too many checks"
+)
+
+
 def _first_cause(problem: str) -> str:
     """The one line of an engine's message that names the cause."""
     lines = [line.strip() for line in problem.strip().splitlines()]
@@ -392,58 +432,3 @@ def _schema_of(schema: Any) -> Any:
     raise InvalidConstraintError(
         "guided_json takes a dict, a JSON string or a pydantic model class", why=f"it is {type(schema).__name__}"
     )
-
-
-PROOF_SECONDS: Final = 1.0
-"""CPU time that one check may take. An ambiguous grammar takes cubic time: 94 s were measured on 1,000 letters."""
-
-
-def _steps(matcher: LLMatcher, data: bytes, size: int = 16) -> Iterator[int]:
-    """Feeds a text to a matcher, and gives how many bytes of each piece fit; ends at the first that does not all fit.
-
-    In pieces, since the matcher knows no limit on time: it would not come back before the end of the text, and no other
-    thread would run. Ends early, too, if the whole takes too long.
-    """
-    now = thread_time()
-    until = now + PROOF_SECONDS
-    at = 0
-    while at < len(data) and now < until:
-        piece = list(data[at : at + size])
-        fitting = matcher.validate_tokens(piece)
-        matcher.consume_tokens(piece[:fitting])
-        if fitting:
-            yield fitting
-        at += fitting
-        if fitting < len(piece):
-            return
-        before, now = now, thread_time()
-        if now - before > PROOF_SECONDS / 50:
-            size = 1
-
-
-def _gave_up(matcher: LLMatcher) -> bool:
-    """Whether the matcher stopped at one of its own limits rather than at the text."""
-    if not matcher.is_error() and not matcher.is_stopped():
-        matcher.compute_bitmask()
-    return matcher.is_error()
-
-
-@lru_cache(maxsize=1)
-def _limits() -> LLParserLimits:
-    from llguidance import LLParserLimits
-
-    # Ten times the defaults and more: a server spends them per token, a proof once per answer (0.2 s at worst).
-    return LLParserLimits(
-        initial_lexer_fuel=10_000_000,
-        step_lexer_fuel=10_000_000,
-        max_lexer_states=500_000,
-        max_items_in_row=20_000,
-        step_max_items=500_000,
-    )
-
-
-@lru_cache(maxsize=1)
-def _byte_tokenizer() -> LLTokenizer:
-    from llguidance import LLTokenizer
-
-    return LLTokenizer("byte")

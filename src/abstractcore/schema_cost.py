@@ -16,6 +16,10 @@ MOST: Final = 20_000
 """Visits of a validator that take less than a second where they all fail."""
 WAYS: Final = 50
 """So many ways to each pair are taken in any case: a long document takes long, and is none the worse for it."""
+STEPS: Final = 20_000
+"""Steps of the count that take 0.1 s. A long document may have one more for each second of its characters."""
+UNCOUNTED: Final = 500_000
+"""Parts of a schema times values of a document, without references: 0.1 s at most, so nothing is counted."""
 
 _LISTS: Final = ("allOf", "anyOf", "oneOf")
 _ONES: Final = ("not", "if", "then", "else")
@@ -24,13 +28,28 @@ _EACH_VALUE: Final = ("additionalProperties", "unevaluatedProperties")
 _EACH_ITEM: Final = ("contains", "additionalItems", "unevaluatedItems")
 
 
-def too_costly(schema: Any, document: Any) -> bool:
-    """Whether a validator would visit far more pairs than there are; a document nested too deeply counts as such."""
-    count = _Count(schema)
+def too_costly(schema: Any, document: Any, size: int = 0) -> bool:
+    """Whether a validator would visit far more pairs than there are, or there are too many of them.
+
+    A document nested too deeply counts as such.
+
+    Args:
+        schema: The schema.
+        document: What is held against it.
+        size: Characters of the document.
+    """
+    count = _Count(schema, STEPS + size // 2)
     try:
-        return count.visits(schema, document) > MOST + WAYS * len(count.known)
-    except RecursionError:
+        # Equal numbers are one value to the count, so a long list of them has few pairs.
+        return count.visits(schema, document) > MOST + WAYS * len(count.known) + 4 * size
+    except (RecursionError, _TooManyError):
         return True
+
+
+def parts(schema: Any) -> int:
+    """How many parts a schema has; each value of a list or table counts."""
+    inner = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
+    return 1 + sum(map(parts, inner))
 
 
 def refers(schema: Any) -> bool:
@@ -40,9 +59,15 @@ def refers(schema: Any) -> bool:
     return isinstance(schema, list) and any(map(refers, schema))
 
 
+class _TooManyError(Exception):
+    pass
+
+
 class _Count:
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, most: int) -> None:
         self._root = root
+        self._left = most
+        self._weights: dict[int, int] = {}
         self.known: dict[tuple[int, int], int] = {}
         self._named: dict[str, Any] = {}
         self._name(root)
@@ -62,11 +87,22 @@ class _Count:
     def visits(self, schema: Any, document: Any) -> int:
         if not isinstance(schema, Mapping):
             return 1
+        self._left -= self._weight(schema)
+        if self._left < 0:
+            raise _TooManyError
         pair = (id(schema), id(document))
         if pair not in self.known:
             self.known[pair] = 1  # one that leads back to itself is visited once
             self.known[pair] = 1 + sum(self.visits(part, value) for part, value in self._parts(schema, document))
         return self.known[pair]
+
+    def _weight(self, schema: Mapping[str, Any]) -> int:
+        """One, and more where a value is compared with many that are no scalars."""
+        known = self._weights.get(id(schema))
+        if known is None:
+            compared = sum(isinstance(option, dict | list) for option in _listed(schema, "enum"))
+            known = self._weights[id(schema)] = 1 + compared // 8
+        return known
 
     def _parts(self, schema: Mapping[str, Any], document: Any) -> Iterator[tuple[Any, Any]]:
         for keyword in _REFERENCES:

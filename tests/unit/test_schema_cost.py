@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -9,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abstractcore import constraint
 from abstractcore.constraint import Grammar, JsonSchema
 from abstractcore.schema_cost import refers, too_costly
 
@@ -34,7 +34,8 @@ def doubling(keyword: str, steps: int) -> dict[str, Any]:
 def test_references_that_double_at_each_step_are_not_followed(keyword: str) -> None:
     proof = JsonSchema(doubling(keyword, 60)).prove('"x"')
     assert not proof.holds
-    assert proof.why == "the schema's references lead to too many checks of this document"
+    assert proof.why is not None
+    assert "too costly to be checked" in proof.why
     assert "is not" in (JsonSchema(doubling(keyword, 8)).prove('"x"').why or "")
 
 
@@ -47,7 +48,7 @@ def test_the_depth_of_a_document_may_double_them_too() -> None:
 
 def test_a_long_document_is_only_long() -> None:
     node = {"v": 1, "c": [{"v": each, "c": [{"v": 2}]} for each in range(3_000)]}
-    assert not too_costly(TREE, node)
+    assert not too_costly(TREE, node, len(json.dumps(node)))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,7 @@ def test_only_references_make_it_worth_counting() -> None:
     assert not refers({"properties": {"a": {"anyOf": [{"type": "string"}, {"const": 1}]}}})
 
 
-def test_an_ambiguous_grammar_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constraint, "PROOF_SECONDS", 0.1)
+def test_an_ambiguous_grammar_is_given_up() -> None:
     grammar = Grammar('root ::= s\ns ::= s s | "a"')
     assert grammar.prove("a" * 20).holds
     # Without a limit this takes hours.
