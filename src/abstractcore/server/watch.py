@@ -23,8 +23,9 @@ _EVENT: Final = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2,}")
 _BETWEEN: Final = b"}\n\ndata: {"
 _LINE: Final = re.compile(rb"\r\n|\r|\n")
 _DONE: Final = b"[DONE]"
-_MARKS: Final = (b'"finish_reason":"', _DONE, b'"error"', b'"usage":{', b'"finish_reason": "')
-"""What stands in events that matter. All others are passed on unread."""
+_LAST: Final = b"data: [DONE]\n\n"
+_MARKS: Final = (b'"finish_reason":"', b'"error"', b'"usage":{', b'"finish_reason": "')
+"""What stands in JSON objects that matter. All others are passed on unread."""
 UNFINISHED: Final = (None, "abort", "error")
 """Finish reasons that are none, or by which vLLM says that it gave the request up."""
 MOST: Final = 4 * 1024 * 1024
@@ -100,7 +101,7 @@ class Watch:
                 return b""
             self._unnamed = None
         if not _is_plain(data):
-            return self._look(data, _every(data))
+            return self._look(data, _suspects(data))
         for mark in _MARKS:
             if mark in data:
                 return self._look(data, _marked(data))
@@ -204,12 +205,9 @@ def _speaks(body: bytes) -> bool:
 
 def _is_plain(data: bytes) -> bool:
     """Whether these are JSON objects, each in an event of one line, as far as one sees without reading them."""
-    return (
-        data.startswith(b"data: {")
-        and data.endswith(b"}\n\n")
-        and data.count(_END) == data.count(_BETWEEN) + 1
-        and (data.isascii() or _is_text(data))
-    )
+    if data[:7] != b"data: {" or data[-3:] != b"}\n\n" or not (data.isascii() or _is_text(data)):
+        return False
+    return data.find(b"\n") == len(data) - 2 or data.count(b"\n") == 2 * data.count(_BETWEEN) + 2
 
 
 def _is_text(data: bytes) -> bool:
@@ -218,6 +216,14 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _suspects(data: bytes) -> list[tuple[int, int]]:
+    """Where the events begin and end that must be read: all, unless only the last one is no JSON object."""
+    before = data.removesuffix(_LAST)
+    if len(before) == len(data) or not (_is_plain(before) or not before):
+        return _every(data)
+    return [*_marked(before), (len(before), len(data))]
 
 
 def _every(data: bytes) -> list[tuple[int, int]]:
