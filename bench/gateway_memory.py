@@ -72,7 +72,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "gateway_memory.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(
-        f"growth by 10,000 streams: {found['growth']:+.2f} MiB (goal at most {GOAL_MIB:g}); from the first round counted "
+        f"growth by 10,000 streams: {found['growth']:+.2f} MiB (goal at most {GOAL_MIB:g}); from the first round "
         f"to the last {found['referred_in_all']:+.1f}, {found['resident_in_all']:+.1f} with what the allocator keeps; "
         f"{found['count']:.0f} streams, {found['errors']:.0f} errors, {found['left_open']:.0f} connections left open"
     )
