@@ -24,7 +24,7 @@ ONE_THREAD: Final = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "
 """Threads that wait do so by spinning: more of them than cores, and no server speaks for seconds."""
 PATIENCE: Final = 120.0
 """Seconds after which something that should come to be has failed."""
-START: Final = 240.0
+START: Final = 600.0
 """Seconds in which a server has to start."""
 DRAIN: Final = 60
 """Seconds that a server that is told to stop gives to what runs."""

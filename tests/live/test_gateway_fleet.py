@@ -20,7 +20,7 @@ from tests.browser.gateway import RunningGateway, running
 from .conftest import Shown, make, make_adapters, unused_port
 from .fleet import NAME, Load, Server, fetch, servers, until
 
-RESTART = 480.0
+RESTART = 800.0
 """Seconds for one server to stop and start, which have limits of their own; a quiet machine needs about 60."""
 ROUTER = "vllm-router==0.1.17"
 CONFIG = """
