@@ -43,6 +43,8 @@ THREADS: Final = 2
 TASKS: Final = 8
 LIMIT_MIB: Final = 1.0
 """By which memory at rest may rise in 30 minutes."""
+SHORTEST: Final = 600.0
+"""Seconds below which memory is not judged: the allocator still warms up."""
 
 
 def main() -> None:
@@ -176,7 +178,8 @@ class Soak:
             for name in ("files", "threads", "tasks", "objects", "running_at_server")
             if name in settled[0] and _piles_up([row[name] for row in settled])
         ]
-        flat = rise <= LIMIT_MIB and not piled_up and not self._tally.wrong
+        short = seconds < SHORTEST
+        flat = (short or rise <= LIMIT_MIB) and not piled_up and not self._tally.wrong
         first, last = settled[0], settled[-1]
         counts = ", ".join(
             f"{name} {first[name]:.0f} -> {last[name]:.0f}" for name in ("files", "threads", "tasks", "objects")
@@ -184,7 +187,7 @@ class Soak:
         said = (
             f"{'flat' if flat else 'NOT FLAT'}: {self._tally.total} requests in {seconds / 60:.1f} min, "
             f"{sum(self._tally.wrong.values())} ended wrongly; memory at rest {first['memory_mib']:.1f} -> "
-            f"{last['memory_mib']:.1f} MiB, {rise:+.2f} MiB in 30 min; {counts}"
+            f"{last['memory_mib']:.1f} MiB, {'too short to judge' if short else f'{rise:+.2f} MiB in 30 min'}; {counts}"
         )
         return {
             "said": said,

@@ -21,9 +21,9 @@ from abstractcore.errors import ProviderError, RequestTimeoutError
 from abstractcore.wire.call import Timeouts
 
 
-def _closed(url: str) -> dict[str, int]:
+def _closed(url: str) -> dict[str, Any]:
     with urllib.request.urlopen(url.removesuffix("/v1") + "/closed") as answer:  # noqa: S310 - our own source
-        found: dict[str, int] = json.load(answer)
+        found: dict[str, Any] = json.load(answer)
         return found
 
 
@@ -68,11 +68,12 @@ async def cancels(url: str, count: int) -> dict[str, Any]:
                 if done is not None:
                     await done
         await asyncio.sleep(0.3)
-        closed = await asyncio.to_thread(_closed, url)
+        told_by_server = await asyncio.to_thread(_closed, url)
+    asked, closed = set(told_by_server["asked"]), told_by_server["closed"]
     for way in ways:
         names = [f"{way} {number}" for number in range(count)]
         found[way] = _spread([(closed[name] - given_up[name]) / 1e6 for name in names if name in closed])
-        found[way]["unseen"] = sum(name not in closed for name in names)
+        found[way]["unseen"] = sum(name in asked and name not in closed for name in names)
     return found
 
 

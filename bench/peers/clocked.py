@@ -5,8 +5,8 @@ python clocked.py
 Prints its port. Speaks as much of vLLM's protocol as a chat needs. What a request wants is in its field ``user``, as
 "name=value" with commas between: ``id`` a name for it, ``chunks`` tokens (3), ``spacing`` milliseconds between two
 writes (0), ``first`` milliseconds before the first token, ``stall`` tokens after which no more come, ``ping``
-milliseconds between comments, ``silent`` not even a head. ``GET /closed`` tells when the connection of each request
-that was left open was closed. Times are nanoseconds of the machine's monotonic clock.
+milliseconds between comments, ``silent`` not even a head. ``GET /closed`` tells which requests came, and when the
+connection of each that was left open was closed. Times are nanoseconds of the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ EVENT = '{"id":"x","object":"chat.completion.chunk","created":0,"model":"smollm2
 CHOICE = '{"index":0,"delta":{"content":"%s"},"logprobs":null,"finish_reason":%s}'
 USAGE = ',"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}'
 CLOSED: dict[str, int] = {}
+ASKED: list[str] = []
 PREFACE = b'{"id":"x","model":"smollm2",'
 
 
@@ -60,11 +61,13 @@ class Link(asyncio.Protocol):
             return
         self.received = body[length:]
         if head.startswith(b"GET"):
-            self._whole(json.dumps(CLOSED).encode())
+            self._whole(json.dumps({"asked": ASKED, "closed": CLOSED}).encode())
             return
         document = json.loads(body[:length])
         pairs = (pair.split("=") for pair in document.get("user", "").split(",") if pair)
         self.asked = dict(pairs) or {"id": ""}
+        if "id" in self.asked:
+            ASKED.append(self.asked["id"])
         if "silent" in self.asked:
             return
         if document.get("stream"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from .deadline import NEVER, Deadlines
@@ -73,3 +75,30 @@ class Gate:
         if turn.done() and not turn.cancelled():
             self.leave(None)
         turn.cancel()
+
+
+@asynccontextmanager
+async def patient(until: float, *, turns: int) -> AsyncGenerator[asyncio.Timeout]:
+    """A time limit that strikes only after the loop has gone round so often more.
+
+    In a loop with time to spare that takes microseconds. Where thousands of streams keep it busy, what the network did
+    in time still has its turns to be noticed.
+    """
+    loop = asyncio.get_running_loop()
+    handle: asyncio.Handle | None = None
+
+    def strike(left: int) -> None:
+        nonlocal handle
+        if left:
+            handle = loop.call_soon(strike, left - 1)
+        else:
+            limit.reschedule(loop.time())
+
+    if until != NEVER:
+        handle = loop.call_at(until, strike, turns)
+    try:
+        async with asyncio.timeout(None) as limit:
+            yield limit
+    finally:
+        if handle is not None:
+            handle.cancel()

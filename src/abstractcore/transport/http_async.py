@@ -12,9 +12,9 @@ from ..errors import ConnectionFailedError, ProviderError
 from ..wire.call import Answer, Call, ReadWithin, Timeouts
 from ..wire.http1 import FramingError, ResponseReader, TruncatedError, request_bytes
 from .async_connection import Connection
-from .deadline import KEEP_ALIVE, NEVER, STALE_WITHIN, Deadlines
+from .deadline import KEEP_ALIVE, STALE_WITHIN, Deadlines
 from .failure import closed_here, connect_failed, timed_out
-from .gate import Gate
+from .gate import Gate, patient
 from .keepalive import keep_alive
 from .route import Origin, Route, Router, check_tunnel, tunnel_request
 
@@ -22,6 +22,8 @@ _BLOCK: Final = 64 * 1024
 _NO_LIMITS: Final = Timeouts(None, None, None, None)
 _ATTEMPT_DELAY: Final = 0.25
 """Seconds before the next address of a host is tried beside the first (happy eyeballs)."""
+_TURNS: Final = 20
+"""More than the turns of an event loop that it takes to make a connection that the system already has."""
 
 
 class _Pool:
@@ -183,7 +185,7 @@ class AsyncHttpTransport:
         until, phase = deadlines.connecting(asyncio.get_running_loop().time())
         connection = pool.new(route.origin)
         try:
-            async with asyncio.timeout_at(None if until == NEVER else until) as limit:
+            async with patient(until, turns=_TURNS if phase == "connect" else 0) as limit:
                 await self._dial(connection)
         except (OSError, FramingError, ProviderError) as error:
             if limit.expired():

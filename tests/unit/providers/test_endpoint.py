@@ -197,10 +197,11 @@ def test_later_is_obeyed(status: int) -> None:
         ("in 25 seconds", 1.0, 25.0),
         ("-5", 0.0, 0.0),
         ("soon", 0.375, 0.5),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0.375, 0.5),
         ("nan", 0.375, 0.5),
         ("inf", 0.375, 0.5),
     ],
-    ids=["past date", "date", "negative", "no number", "nan", "infinite"],
+    ids=["past date", "date", "negative", "no number", "no date", "nan", "infinite"],
 )
 def test_later_is_understood_however_it_is_said(said: str, least: float, most: float) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=25), usegmt=True)

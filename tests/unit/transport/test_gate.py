@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -140,3 +141,26 @@ async def test_a_place_that_answers_nobody_holds_up_no_other(serve: Serve, monke
     assert (await transport.open(Call("GET", serve(script).url))).answer.body == b"ok"
     found = await failing
     assert [error.phase for error in found if isinstance(error, RequestTimeoutError)] == ["connect"] * 3
+
+
+async def test_a_connection_that_stood_in_time_counts_although_the_loop_was_busy(serve: Serve) -> None:
+    """Other work keeps the loop from noticing for longer than the limit."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(whole(b"ok"))
+        peer.wait_gone()
+
+    url, over = serve(script).url, threading.Event()
+
+    async def busy() -> None:
+        while not over.is_set():
+            time.sleep(0.03)  # noqa: ASYNC251 - a turn of a loop with much to do
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(busy())
+    limits = Timeouts(connect=0.02, first_byte=None, idle=None, total=None)
+    exchange = await AsyncHttpTransport(environ={}).open(Call("GET", url, timeouts=limits))
+    over.set()
+    await other
+    assert exchange.answer.body == b"ok"
