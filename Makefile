@@ -10,12 +10,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+BENCHES ?= clients streams gateway gateway_faults gateway_memory
+
 VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
 DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts one (65 MB) and stops it again.
 BROWSER_SIZE = Drives the Chromium of this machine; as root on Debian it installs one (125 MB). Playwright is 55 MB, in .venv.
 LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
-.PHONY: help setup demo test test-unit test-live test-container test-browser bench lint audit format check build clean
+.PHONY: help setup demo test test-unit test-live test-container test-browser
+.PHONY: bench soak lint audit format check build clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -51,8 +54,11 @@ test-browser: $(VENV)/.stamp-browser ## Run the tests of the pages in a real Chr
 	@echo "$(BROWSER_SIZE)"
 	$(BIN)/pytest tests/browser
 
-bench: $(VENV)/.stamp-test ## Measure the gateway beside others (BENCH=--short is quicker; needs cc, gets the others from PyPI)
-	$(BIN)/python bench/gateway.py $(BENCH)
+bench: $(VENV)/.stamp-test ## Measure clients and gateway beside others (BENCH=--short is quicker; needs cc, gets the others from PyPI)
+	for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python "bench/$$name.py" $(BENCH); done
+
+soak: $(VENV)/.stamp-test ## Have a client live through answers, faults and cancels for half an hour: does anything pile up?
+	$(BIN)/python bench/soak.py $(BENCH)
 
 lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles, and look for secrets
 	$(BIN)/ruff check
