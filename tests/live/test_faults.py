@@ -32,14 +32,21 @@ from .four_ways import PATIENCE, FourWays, until
 
 SLOTS: Final = 4
 """Requests that the server runs at once."""
+LENGTH: Final = 32768
+"""So much fits into the model's context that no answer ends while a test does something to it, on no machine."""
 LONG: Final[dict[str, Any]] = {
     "prompt": "Tell me a very long story.",
-    "max_output_tokens": 1900,
+    "max_output_tokens": LENGTH - 1000,
     "extra_body": {"ignore_eos": True},
 }
 SHORT: Final[dict[str, Any]] = {"prompt": "Hi", "max_output_tokens": 8}
 NO_HURRY: Final = Timeouts(connect=60.0, first_byte=PATIENCE, idle=PATIENCE)
 OWN_ENV: Final = {**vllm_server.LORA_ENV, **ONE_THREAD}
+OWN_ARGS: Final = (
+    *vllm_server.LORA_ARGS,
+    *("--max-num-seqs", str(SLOTS), "--max-model-len", str(LENGTH)),
+    *("--hf-overrides", f'{{"max_position_embeddings": {LENGTH}}}'),
+)
 STAYS: Final = {"VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1"}
 """Without it the HTTP side follows a dead engine after some seconds."""
 
@@ -53,8 +60,7 @@ def home(
     with show() as report:
         make(environment, model, ["model"], report)
         make_adapters(environment, model, report)
-    args = (*vllm_server.LORA_ARGS, "--max-num-seqs", str(SLOTS))
-    spec = vllm_server.small_server(environment, model, name=NAME, port=unused_port(), args=args, env=OWN_ENV)
+    spec = vllm_server.small_server(environment, model, name=NAME, port=unused_port(), args=OWN_ARGS, env=OWN_ENV)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed test run stops it too
     server = Server(spec, tmp_path_factory.mktemp("faults"))
     try:
@@ -122,6 +128,17 @@ def frozen(server: Server) -> Iterator[None]:
         yield
     finally:
         server.thaw()
+
+
+@contextmanager
+def starting(server: Server) -> Iterator[None]:
+    """Starts it beside the block, and waits for it in any case: a server that nobody knows would stay."""
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def in_the_middle(server: Server, four: FourWays) -> None:
@@ -228,13 +245,11 @@ def test_a_server_is_stopped_and_started_again(server: Server) -> None:
     four.got(faults.STOPPED)
     stop(server)
     outlive_its_engine(server)  # for the next test
-    starting = threading.Thread(target=server.start)
-    starting.start()
-    with asking(server, SHORT) as four:
-        pass
-    four.got(faults.LOADING)
-    keeper.wait_until_ready(1800)
-    starting.join()
+    with starting(server):
+        with asking(server, SHORT) as four:
+            pass
+        four.got(faults.LOADING)
+        keeper.wait_until_ready(1800)
     lost = {**SHORT, "model": "sql"}
     with FourWays(lambda: keeper, lost) as four:
         pass
