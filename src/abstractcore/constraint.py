@@ -399,7 +399,7 @@ def _check_size(kind: str, size: int) -> None:
         )
 
 
-_MOST_GBNF_RULES: Final = 300
+_MOST_GBNF_RULES: Final = 250
 """Their conversion takes quadratic time: 0.1 s here, 90 s for 10,000 rules."""
 _TOO_MANY_CHECKS: Final = (
     "the schema is too costly to be checked on this document: its parts and references lead to too many checks"

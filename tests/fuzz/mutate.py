@@ -47,14 +47,15 @@ class Mutator:
         random = Random(f"{self._name}:{number}")
         data = random.choice(self._seeds)
         for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
-            data = self._changed(data, random)
+            data = self.changed(data, random)
         return data[:LONGEST]
 
     def many(self, count: int) -> Iterator[bytes]:
         """The first inputs."""
         return map(self.make, range(count))
 
-    def _changed(self, data: bytes, random: Random) -> bytes:
+    def changed(self, data: bytes, random: Random) -> bytes:
+        """An input with one change."""
         if random.random() < 0.6:
             found = self._in_json(data, random)
             if found is not None:

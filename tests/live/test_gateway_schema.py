@@ -6,6 +6,7 @@ Seeded and short; a long run is ``st run http://127.0.0.1:8080/openapi.json --ch
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 from urllib.request import urlopen
@@ -23,6 +24,8 @@ from tests.live.conftest import LiveServer
 NO_SUCH_ENDPOINT = 501
 """Of the backend: a chat model has no embeddings."""
 PATIENCE = 120
+EXAMPLES = int(os.environ.get("ABSTRACTCORE_SCHEMA_EXAMPLES", "8"))
+"""For each endpoint and way of making them; with 300 there are 10,000 requests."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def test_no_request_meets_a_fault(
     for operation in wanted:
 
         @hypothesis.seed(7)
-        @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode), is_aimed=st.booleans())
         def ask(case: Any, is_aimed: bool) -> None:
             if is_aimed:
