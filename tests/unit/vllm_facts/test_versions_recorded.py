@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Final
 
 import pytest
@@ -203,7 +202,7 @@ def test_cell_is_what_the_server_did(version: str, cell: str) -> None:
 
 
 def test_every_cell_is_looked_at() -> None:
-    assert {field.name for field in fields(VersionFacts)} - {"version", "recorded"} == set(OBSERVED)
+    assert set(VersionFacts.__struct_fields__) - {"version", "recorded"} == set(OBSERVED)
 
 
 def test_the_recorded_rows_are_the_recorded_releases() -> None:
