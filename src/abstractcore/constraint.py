@@ -96,6 +96,11 @@ class Matched(Constraint):
         master.left -= length
         return master.matcher.deep_copy()
 
+    def _drop(self, matcher: LLMatcher) -> None:
+        """One that gave up has filled what all copies share: the next text gets a new one."""
+        if matcher.is_error():
+            _master(self).left = -1
+
     def new_matcher(self) -> LLMatcher:
         """Compiles the constraint; raises ``InvalidConstraintError`` if it does not compile."""
         from llguidance import LLMatcher
@@ -129,6 +134,7 @@ class Matched(Constraint):
         if fitting == len(data):
             return Proof(True, "llguidance")
         if matcher.validate_tokens([data[fitting]]) or gave_up(matcher):  # it fits: only the time was over
+            self._drop(matcher)
             return Proof(False, "llguidance", f"the {self.kind} is too complex to be checked on this text")
         at = len(data[:fitting].decode("utf-8", "ignore"))
         return Proof(False, "llguidance", f"departs from the {self.kind} at character {at}: {text[at : at + 20]!r}")
@@ -137,6 +143,7 @@ class Matched(Constraint):
         matcher = self._matcher(len(text))
         data = text.encode("utf-8", "surrogatepass")
         fits = sum(steps(matcher, data)) == len(data)
+        self._drop(matcher)
         matcher.consume_tokens([])  # of an empty text, it would not know yet that it is at its end
         return fits and matcher.is_accepting() and matcher.is_stopped()
 
@@ -156,6 +163,7 @@ class Matched(Constraint):
                 characters += 1
                 if matcher.is_accepting():
                     ends.add(characters)
+        self._drop(matcher)
         return frozenset(ends), fitting == len(data) and not matcher.is_stopped()
 
 

@@ -119,6 +119,14 @@ def test_what_would_take_long_to_prove_is_no_proof(constraint: Constraint, text:
     assert "too co" in proof.why  # too complex, too costly: it does not say that the text is wrong
 
 
+@pytest.mark.parametrize("pattern", [r"(\p{L}{1,100}){1,100}!", "[a-z]{0,5000}[a-m]{0,5000}!"])
+def test_a_text_that_is_given_up_takes_no_other_with_it(pattern: str) -> None:
+    constraint = Regex(pattern)
+    for use in (constraint.prove, constraint.begins, constraint.complete, constraint.trim):
+        use("ab" * 3000)
+        assert constraint.prove("a!").holds
+
+
 def test_an_answer_that_fails_everywhere_is_refused_at_its_first_fault() -> None:
     constraint = JsonSchema({"items": {"anyOf": [{"const": i} for i in range(90)]}})
     started = time.monotonic()
