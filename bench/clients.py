@@ -37,7 +37,7 @@ TOKENS = 256
 PACE_MS = 3
 SLICE = 0.02
 """Seconds of CPU time after which a client looks at the clock: the calmest of many short slices count."""
-WARM_UP = 20
+WARM_UP = 8
 
 
 @dataclass(frozen=True)
