@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from statistics import quantiles
+from statistics import median
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -70,6 +70,6 @@ def _row(found: Found) -> dict[str, Any]:
     """The smallest figures, less the smallest of a bare Python; the help as a whole."""
     bare = min(found["bare"])
     return {
-        name: {"ms": min(values) - (0 if name in ("bare", "help") else bare), "median": quantiles(values, n=4)[1]}
+        name: {"ms": min(values) - (0 if name in ("bare", "help") else bare), "median": median(values)}
         for name, values in found.items()
     }
