@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-BENCHES ?= clients streams gateway gateway_faults gateway_memory
+BENCHES ?= clients streams gateway gateway_faults gateway_memory cancel verifier
 
 VLLM_SIZE = First run only: downloads vLLM for the CPU, about 1 GB, 3.4 GB on disk in ~/.cache/abstractcore, kept there.
 DOCKER_SIZE = Needs a Docker daemon; as root on Debian it installs and starts one (65 MB) and stops it again.
@@ -18,7 +18,7 @@ BROWSER_SIZE = Drives the Chromium of this machine; as root on Debian it install
 LIVE_SIZE = First run only: the live tests get torch, MLX, llama.cpp and SDKs, about 450 MB, 1.5 GB on disk, kept there too.
 
 .PHONY: help setup demo test test-unit test-live test-container test-browser
-.PHONY: bench soak lint audit format check build clean
+.PHONY: bench soak fuzz lint audit format check build clean
 
 help: ## List the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
@@ -59,6 +59,9 @@ bench: $(VENV)/.stamp-test ## Measure clients and gateway beside others (BENCH=-
 
 soak: $(VENV)/.stamp-test ## Have a client live through answers, faults and cancels for half an hour: does anything pile up?
 	$(BIN)/python bench/soak.py $(BENCH)
+
+fuzz: $(VENV)/.stamp-test ## Give every reader of bytes from outside 100,000 inputs made to break it (FUZZ="--minutes 10" is quicker)
+	$(BIN)/python bench/fuzz.py $(FUZZ)
 
 lint: $(VENV)/.stamp-dev ## Check style, types, layers and Dockerfiles, and look for secrets
 	$(BIN)/ruff check

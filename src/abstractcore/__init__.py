@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .structural_tag import StructuralTag
     from .tools import ToolDefinition, tool
     from .types import Adapter, GenerateResponse, Message, ModelInfo, ToolCall, Usage
+    from .wire.call import Timeouts
 
 __version__: Final = "2.6.4"
 
@@ -82,6 +83,7 @@ __all__ = [
     "StepLimitError",
     "StreamInterruptedError",
     "StructuralTag",
+    "Timeouts",
     "ToolCall",
     "ToolCallError",
     "ToolDefinition",
@@ -98,6 +100,7 @@ _MODULE_OF: Final = {
     "create_llm": "factory",
     "VLLMProvider": "providers",
     "StructuralTag": "structural_tag",
+    "Timeouts": "wire.call",
     **dict.fromkeys(("BasicSession", "Session"), "session"),
     **dict.fromkeys(("BatchItem", "BatchProgress", "BatchResult"), "providers.batch"),
     **dict.fromkeys(("Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "Usage"), "types"),

@@ -17,7 +17,7 @@ PUBLIC = [
     "BatchItem", "BatchProgress", "BatchResult",
     "Session", "BasicSession",
     "Adapter", "GenerateResponse", "Message", "ModelInfo", "ToolCall", "ToolDefinition", "Usage", "tool",
-    "Choice", "Grammar", "JsonSchema", "Regex", "StructuralTag",
+    "Choice", "Grammar", "JsonSchema", "Regex", "StructuralTag", "Timeouts",
     "AbstractCoreError",
     "ConfigurationError", "MissingExtraError",
     "UnsupportedFeatureError",

@@ -41,9 +41,9 @@ class Timeouts(Struct, frozen=True):
     connect: float | None = 10.0
     """Until the connection stands, TLS included."""
     first_byte: float | None = 600.0
-    """From the sent request to the first byte of the body; vLLM sends the head of a stream while it still queues."""
+    """From the sent request to the first of the answer; vLLM sends the head of a stream while it still queues."""
     idle: float | None = 120.0
-    """Between two reads of a body that has begun."""
+    """The longest silence after that. Comments and empty events are silence."""
     total: float | None = None
     """From the start of the call to the last byte."""
 
