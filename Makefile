@@ -37,7 +37,7 @@ demo: $(VENV)/.stamp-runtime ## Start a real vLLM on this machine and ask it (ab
 test: test-unit test-live ## Run the fast tests, then those against a real vLLM (see below)
 
 test-unit: $(VENV)/.stamp-test ## Run the fast tests; they use no network and no server
-	$(BIN)/pytest tests/unit tests/docs
+	$(BIN)/pytest -n auto --dist loadfile tests/unit tests/docs
 
 test-live: $(VENV)/.stamp-test ## Run the tests against a real vLLM on the CPU (see below)
 	@echo "$(VLLM_SIZE)"

@@ -27,7 +27,7 @@ GUESSES: Final = {
     "SoftLayer Credentials",
 }  # fmt: skip
 """Not looked for: the last five are guesses by names of variables too."""
-KNOWN: Final = frozenset({"hunter2", "p%3Ass", "p%40ss", "pass", "secret", "sesame"})
+KNOWN: Final = frozenset({"hunter2", "never-shown", "p%3Ass", "p%40ss", "pass", "secret", "sesame"})
 """Passwords in addresses that the tests write."""
 
 

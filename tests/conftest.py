@@ -141,13 +141,21 @@ def is_foreign(variable: str) -> bool:
     return name.startswith(_FOREIGN_VARIABLES) or name.endswith("_PROXY") or name in _FOREIGN_NAMES
 
 
+@pytest.fixture(scope="session")
+def _homes() -> list[Path]:
+    """The empty home folder, if there is one. Thousands of folders would take most of the time of the offline tests."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def _clean_machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
-    """An offline test sees no setting, key, proxy or home folder of the machine it runs on."""
+def _clean_machine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _homes: list[Path]
+) -> Generator[None]:
+    """An offline test sees no setting, key, proxy or home folder of the machine it runs on, nor of another test."""
     if _folders(request.node)[:1] and _folders(request.node)[0] not in OFFLINE:
         yield
         return
-    home = tmp_path_factory.mktemp("home")
+    home = _homes.pop() if _homes else tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in filter(is_foreign, list(os.environ)):
             patch.delenv(name)
@@ -161,3 +169,5 @@ def _clean_machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
             patch.setenv(variable, str(home / folder))
         patch.setattr("abstractcore.topology.ROOT", home)  # the tests themselves may run in a container
         yield
+    if home.is_dir() and not any(home.iterdir()):
+        _homes.append(home)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.docs.blocks import EXAMPLE_MODEL
+from tests.registered import as_it_was
 
 REVISION: Final = "0" * 40
 CONFIG: Final = {
@@ -25,6 +27,13 @@ CONFIG: Final = {
     "tie_word_embeddings": False,
 }
 """What the model's own configuration says."""
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_it_was() -> Iterator[None]:
+    """A provider that a page adds is gone after it."""
+    with as_it_was():
+        yield
 
 
 @pytest.fixture(autouse=True)

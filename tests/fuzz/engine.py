@@ -133,7 +133,7 @@ TARGETS: Final = (
         _proxy,
         (ConfigurationError,),
         lambda: [
-            b"http://u:p@proxy:3128\nhttps://api.test/v1?x=1",
+            b"http://u:pass@proxy:3128\nhttps://api.test/v1?x=1",
             b"proxy:1\nhttp://[::1]:8000/v1",
             b"\nhttp+unix://%2Frun%2Fv.sock/v1",
             b"socks5://p:1\nhttp://h",

@@ -177,7 +177,7 @@ _GATEWAY: Final = [
         b'base_url = ["http://a:1", "http://b:2"]\n'
         b'max_in_flight = 5\n[aliases]\nfast = "vllm/m"\n[limits]\nrequest_seconds = 5.0\n'
     ),
-    b'[backends."a.b"]\nprovider = "openai"\napi_key_file = "k"\nbase_url = "http://u:p@h"\n',
+    b'[backends."a.b"]\nprovider = "openai"\napi_key_file = "k"\nbase_url = "http://u:pass@h"\n',
 ]
 _KEYS: Final = [
     (

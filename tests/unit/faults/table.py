@@ -47,7 +47,7 @@ from .play import (
 FIRST: Final = Timeouts(connect=5.0, first_byte=0.15, idle=5.0, total=10.0)
 SHORT: Final = Timeouts(connect=5.0, first_byte=0.15, idle=0.15, total=10.0)
 IDLE: Final = Timeouts(connect=5.0, first_byte=5.0, idle=0.15, total=10.0)
-TOTAL: Final = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=0.25)
+TOTAL: Final = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=0.5)
 _LENGTH: Final = head("Content-Type: application/json", "Content-Length: 500")
 
 

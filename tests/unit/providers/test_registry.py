@@ -18,25 +18,19 @@ from abstractcore.providers import (
     get_provider_info,
     is_provider_available,
     list_available_providers,
-    registry,
 )
 from abstractcore.providers.extras import missing_modules, need
-from abstractcore.settings import TABLE
 from abstractcore.testing import FakeServer, Reply
+from tests.registered import as_it_was
 
 SEVEN = ["openai", "anthropic", "ollama", "lmstudio", "mlx", "huggingface", "vllm"]
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _as_it_was() -> Iterator[None]:
     """What a test adds is gone after it."""
-    tables: list[dict[str, object]] = [CAPABILITIES, KNOBS, TABLE]  # type: ignore[list-item]
-    before = [dict(table) for table in tables]
-    monkeypatch.setattr(registry, "_registry", None)
-    yield
-    for table, content in zip(tables, before, strict=True):
-        table.clear()
-        table.update(content)
+    with as_it_was():
+        yield
 
 
 # --- the seven -------------------------------------------------------------------------------------------------------
