@@ -309,7 +309,7 @@ def test_a_phone_shows_all_of_it(open_browser: Open, served: RunningGateway, sch
     with open_browser(served.url, scheme, size=(360, 740), has_touch=True, color_scheme=scheme) as visit:
         chat = ChatPage(visit)
         visit.shoot("empty")
-        chat.set(max_tokens="60", n="2")
+        chat.set(max_tokens="60", n="2", temperature="1")
         chat.ask("Write `code` in a block, and a long line: " + "x" * 200)
         visit.shoot("answer")
         assert chat.page.evaluate("document.documentElement.scrollWidth") == 360

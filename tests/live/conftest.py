@@ -136,7 +136,7 @@ def old_vllm(tmp_path_factory: pytest.TempPathFactory, show: Shown) -> Iterator[
         yield LiveServer(running, old_server.MODEL, adapters)
         return
     with show() as report:
-        spec = old_server.spec(unused_port(), report)
+        spec = old_server.spec(unused_port(), report, *WITHOUT_CHANCE)
     with running_server(spec, adapters=adapters, folder=tmp_path_factory.mktemp("old-vllm"), show=show) as server:
         yield server
 

@@ -20,7 +20,7 @@ SCRIPTS: Final = Path(__file__).parents[2] / "scripts"
 MODEL: Final = "tiny"
 
 
-def spec(port: int, report: Report) -> ServerSpec:
+def spec(port: int, report: Report, *more: str) -> ServerSpec:
     """How it is served; what is missing of it is made first, which takes some minutes."""
     script = _script()
     folder: Path = script.cache() / "vllm" / f"cpu-{VERSION}"
@@ -36,7 +36,7 @@ def spec(port: int, report: Report) -> ServerSpec:
     if not (made / "model").exists():
         report(Progress("model", "making a tiny model and two adapters"))
         _run(str(python), str(SCRIPTS / "make_old_tiny_model.py"), str(made))
-    arguments = (*script.ARGUMENTS, *LORA_ARGS, *TOOL_ARGS)
+    arguments = (*script.ARGUMENTS, *LORA_ARGS, *TOOL_ARGS, *more)
     return ServerSpec(python, made / "model", MODEL, port, arguments, script.environment(folder, VERSION))
 
 

@@ -248,10 +248,11 @@ inodes = {line.split()[9] for line in listening}
 links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
 own = {os.readlink(link)[8:-1] for link in links if os.path.islink(link)}
 print("ports", len(inodes & own), flush=True)
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+press = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
 try:
-    for chunk in llm.generate("Tell a very long story.", stream=True):
-        pass
+    for chunk in llm.generate("Tell a very long story.", stream=True, temperature=0):  # hundreds of tokens
+        if not press.ident:
+            press.start()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
