@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,3 +195,38 @@ def test_what_is_not_json_is_not_sent(open_browser: Open, tmp_path: Path) -> Non
         chat.set(extra="")
         chat.message.press("Enter")
         expect(chat.finished().locator(".prose")).to_have_text("Hello.")
+
+
+def repainted(chat: ChatPage) -> None:
+    """The list is read again, as when another tab has written; the row of a new title shows when."""
+    title = f"Title {time.monotonic_ns()}"
+    script = """
+        const { chats } = await load("store");
+        chats.value = [{ ...chats.value[0], id: given, title: given }, ...chats.value.map((row) => ({ ...row }))];
+    """
+    chat.run(script, title)
+    expect(chat.page.get_by_role("button", name=title, exact=True)).to_be_visible()
+
+
+def test_a_list_that_is_painted_again_takes_neither_words_nor_focus(open_browser: Open, tmp_path: Path) -> None:
+    with in_front_of(FakeModel(), tmp_path) as running, open_browser(running.url) as visit:
+        chat = ChatPage(visit)
+        chat.ask("A word about badgers.")
+        row = chat.page.locator(".chats li").last
+        row.hover()
+        row.get_by_role("button", name="Rename").click()
+        chat.page.keyboard.type("Stri")
+        repainted(chat)
+        chat.page.keyboard.type("ped")
+        chat.page.keyboard.press("Enter")
+        renamed = chat.page.locator(".chats li").first  # what changed last
+        expect(renamed).to_have_text("Striped")
+
+        renamed.hover()
+        renamed.get_by_role("button", name="Delete").click()
+        expect(renamed.get_by_role("button", name="Delete")).to_be_focused()
+        chat.message.click()
+        chat.page.keyboard.type("Hel")
+        repainted(chat)
+        chat.page.keyboard.type("lo")
+        expect(chat.message).to_have_value("Hello")

@@ -49,6 +49,10 @@ function grouped(rows) {
   return Map.groupBy ? Map.groupBy(rows, nameOf) : rows.reduce((map, row) => map.set(nameOf(row), [...(map.get(nameOf(row)) ?? []), row]), new Map());
 }
 
+// The same functions each time: new ones would be called, and take the focus, whenever the list is painted again.
+const focus = (button) => button?.focus();
+const select = (input) => input?.select();
+
 function Row({ row }) {
   const [editing, setEditing] = useState(false);
   const [asking, setAsking] = useState(false);
@@ -68,13 +72,13 @@ function Row({ row }) {
       setEditing(false);
     };
     return html`<li><form class="rename" onSubmit=${finish}>
-      <input name="title" aria-label="New title" maxlength="200" value=${row.title} ref=${(input) => input?.select()} onKeyDown=${onKey} onBlur=${() => setEditing(false)} />
+      <input name="title" aria-label="New title" maxlength="200" defaultValue=${row.title} ref=${select} onKeyDown=${onKey} onBlur=${() => setEditing(false)} />
     </form></li>`;
   }
   if (asking) {
     return html`<li class="asking" onKeyDown=${(event) => event.key === "Escape" && setAsking(false)}>
       <span>Delete for good?</span>
-      <button type="button" class="danger" ref=${(button) => button?.focus()} onClick=${() => removeChat(row.id)}>Delete</button>
+      <button type="button" class="danger" ref=${focus} onClick=${() => removeChat(row.id)}>Delete</button>
       <button type="button" onClick=${() => setAsking(false)}>Keep</button>
     </li>`;
   }
