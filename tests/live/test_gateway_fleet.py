@@ -174,12 +174,9 @@ async def test_a_replica_is_killed_and_comes_back_with_its_adapters(
     gateway.post("/v1/load_lora_adapter", adapter(model))
     async with Load(gateway.url, workers=2) as load:
         await load.more(10)
-        texts = [text for server in fleet for text in conversations_of(server, fleet, 3)]
-        begun = [asyncio.Event() for _ in texts]
-        streams = [
-            asyncio.ensure_future(load.stream(*one)) for one in zip(texts, [event.set for event in begun], strict=True)
-        ]
-        await asyncio.gather(*(event.wait() for event in begun))
+        begun = {text: asyncio.Event() for server in fleet for text in conversations_of(server, fleet, 3)}
+        streams = [asyncio.ensure_future(load.stream(text, event.set)) for text, event in begun.items()]
+        await asyncio.gather(*(event.wait() for event in begun.values()))
         fleet[0].kill()
         seconds = await until(lambda: not fleet[0].is_up(gateway.url), "the dead one is out", 30)
         print(f"a dead replica was out after {seconds:.1f} s")
